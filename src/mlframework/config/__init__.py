@@ -1,0 +1,1 @@
+"""Reading, overriding and decoding config files."""

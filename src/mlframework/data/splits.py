@@ -1,0 +1,266 @@
+"""Cutting examples into train, val and test, and the `split:` section of the config.
+
+The draws come from numpy's `RandomState`, whose stream is frozen for good: a seed names the same split under every
+numpy version. Each class keeps its share in every split, so nothing here needs scikit-learn and its two seconds.
+"""
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from mlframework.config.base import Config
+from mlframework.errors import DataError
+
+Strategy: TypeAlias = Literal["random", "stratified", "time"]
+Rows: TypeAlias = NDArray[np.int64]
+Array: TypeAlias = NDArray[Any]
+DEFAULT_FRACTION = 0.2
+
+
+class SplitConfig(Config):
+    """How the rows are cut into train, val and test."""
+
+    strategy: Strategy | None = None
+    """Random, stratified (every class keeps its share) or time (oldest train, newest test); null: time where there is a
+    time_column, else stratified for classification and random for regression."""
+    val_fraction: float = Field(default=DEFAULT_FRACTION, gt=0, lt=1)
+    """Share of the rows that validation gets; of the train folder where the data has one and has no val folder."""
+    test_fraction: float = Field(default=DEFAULT_FRACTION, ge=0, lt=1)
+    """Share of the rows that is held back for the test, 0 for none; not used where the data has a train folder."""
+    seed: int | None = Field(default=None, ge=0, lt=2**32)
+    """Seed of the cut; null: the experiment's seed."""
+
+    @model_validator(mode="after")
+    def _leaves_something_to_train_on(self) -> Self:
+        held_out = self.val_fraction + self.test_fraction
+        if held_out >= 1:
+            raise ValueError(
+                f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} add up to {held_out:g}, which "
+                "leaves nothing to train on; make their sum less than 1"
+            )
+        return self
+
+
+class Examples(Protocol):
+    """Rows of data that can be taken apart and put together again."""
+
+    @property
+    def targets(self) -> Array:
+        """What is to be predicted, (n,): int64 class indices, or float32 values."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: Rows) -> Self:
+        """Return the examples at these positions, in this order, as a copy."""
+
+    def concat(self, other: Self) -> Self:
+        """Return these examples followed by the others."""
+
+
+E = TypeVar("E", bound=Examples)
+
+
+@dataclass(frozen=True)
+class Splits(Generic[E]):
+    """The examples by what they are for. Rows cut by time stay in the order of time."""
+
+    train: E
+    val: E | None
+    test: E | None
+
+    def without_test(self) -> "Splits[E]":
+        """Return the splits that a search may see: nothing in them refers to a test row."""
+        return replace(self, test=None)
+
+    def refit(self) -> "Splits[E]":
+        """Return the splits for a final run: train and val together, test as it was."""
+        if self.val is None:
+            return self
+        return Splits(train=self.train.concat(self.val), val=None, test=self.test)
+
+    def subset_train(self, fraction: float, seed: int, strategy: Strategy) -> "Splits[E]":
+        """Return splits that train on a part of the training rows; val and test are as they were.
+
+        The number of rows kept is `round(fraction * n)` and at least one (stratified: at least one a class). With the
+        time strategy the newest rows are kept, otherwise a draw from `seed`.
+        """
+        if not 0 < fraction <= 1:
+            raise ValueError(f"fraction must be above 0 and at most 1, got {fraction}")
+        if fraction == 1:
+            return self
+        n = len(self.train)
+        wanted = max(1, round(fraction * n))
+        if strategy == "time":
+            rows = np.arange(n - wanted, n)
+        elif strategy == "stratified":
+            classes = _members(self.train.targets, np.random.RandomState(seed))
+            sizes = np.array([len(rows) for rows in classes])
+            kept = _shares(sizes, fraction, sizes)
+            rows = np.sort(np.concatenate([rows[:k] for rows, k in zip(classes, kept, strict=True)]))
+        else:
+            rows = np.sort(np.random.RandomState(seed).permutation(n)[:wanted])
+        return replace(self, train=self.train.take(rows.astype(np.int64)))
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[E]):
+    """What a data set's loader returns: all rows, and what is known about how to cut them."""
+
+    examples: E
+    given: dict[str, Rows] | None = None
+    """Rows by split name, where the data itself says so: "train", and perhaps "val" and "test"."""
+    time: Array | None = None
+    """Value of the time column of each row: numbers or datetime64, NaN or NaT where it is missing."""
+    stratify: Rows | None = None
+    """Class index of each row; None where the target is a number."""
+    class_names: tuple[str, ...] | None = None
+    """Names of the class indices, for messages."""
+
+    def strategy(self, config: SplitConfig) -> Strategy:
+        """Return the strategy in force: the one asked for, or the one that suits the data."""
+        if config.strategy is not None:
+            return config.strategy
+        if self.time is not None:
+            return "time"
+        return "random" if self.stratify is None else "stratified"
+
+
+def split(loaded: Loaded[E], config: SplitConfig, seed: int) -> Splits[E]:
+    """Cut the loaded examples into disjoint splits that cover every row.
+
+    `seed` (0 to 2**32 - 1) is used where the config names none. Splits that the data itself gives win: then only a
+    missing val is cut, from train, and a missing test stays missing.
+
+    Raises:
+        DataError: the strategy does not suit the data, or there are too few rows, in all or of one class.
+    """
+    rng_seed = seed if config.seed is None else config.seed
+    if loaded.given:
+        train, val, test = _given_rows(loaded, loaded.given, config, rng_seed)
+    else:
+        train, val, test = _cut(loaded, np.arange(len(loaded.examples)), config, rng_seed)
+    return Splits(
+        train=loaded.examples.take(train),
+        val=loaded.examples.take(val),
+        test=None if test is None else loaded.examples.take(test),
+    )
+
+
+_Parts: TypeAlias = tuple[Rows, Rows, Rows | None]
+
+
+def _given_rows(loaded: Loaded[E], given: dict[str, Rows], config: SplitConfig, seed: int) -> _Parts:
+    """Return the rows that the data itself names; val is cut from train where there is none."""
+    unused = []
+    if config.test_fraction not in (0, DEFAULT_FRACTION):
+        unused.append(f"test_fraction: {config.test_fraction}")
+    if "val" in given and config.val_fraction != DEFAULT_FRACTION:
+        unused.append(f"val_fraction: {config.val_fraction}")
+    if unused:
+        warnings.warn(
+            f"the data brings its own splits ({', '.join(given)}), so these settings of data.split are not used: "
+            f"{', '.join(unused)}",
+            UserWarning,
+            stacklevel=3,
+        )
+    if "val" in given:
+        return given["train"], given["val"], given.get("test")
+    train, val, _ = _cut(loaded, given["train"], config.model_copy(update={"test_fraction": 0.0}), seed)
+    return train, val, given.get("test")
+
+
+def _cut(loaded: Loaded[E], rows: Rows, config: SplitConfig, seed: int) -> _Parts:
+    """Cut these rows into train, val and, where there is a test_fraction, test."""
+    n, parts = len(rows), 3 if config.test_fraction > 0 else 2
+    if n < parts:
+        raise DataError(f"{n} rows are too few for {parts} splits: add data")
+    strategy = loaded.strategy(config)
+    if strategy == "stratified":
+        train, val, test = _stratified(loaded, rows, config, seed)
+    else:
+        order = _time_order(loaded, rows) if strategy == "time" else np.random.RandomState(seed).permutation(n)
+        n_test = _share(n, config.test_fraction, room=n - 2) if parts == 3 else 0
+        n_val = _share(n, config.val_fraction, room=n - n_test - 1)
+        train, val, test = np.split(order, [n - n_val - n_test, n - n_test])
+    if strategy != "time":
+        train, val, test = np.sort(train), np.sort(val), np.sort(test)
+    return rows[train], rows[val], rows[test] if parts == 3 else None
+
+
+def _time_order(loaded: Loaded[E], rows: Rows) -> Rows:
+    """Return the positions in `rows` from the oldest to the newest; rows of one time keep the order of the file."""
+    if loaded.time is None:
+        raise DataError(
+            "data.split.strategy is time, but the data has no time; name a time_column, or use another strategy"
+        )
+    time = loaded.time[rows]
+    missing = int((np.isnat(time) if time.dtype.kind == "M" else np.isnan(time)).sum())
+    if missing:
+        raise DataError(
+            f"{missing} of {len(time)} rows have no value in the time column, so they cannot be put in the order of "
+            "time; fill them in, take them out, or use another data.split.strategy"
+        )
+    order: Rows = np.argsort(time, kind="stable")
+    return order
+
+
+def _stratified(loaded: Loaded[E], rows: Rows, config: SplitConfig, seed: int) -> tuple[Rows, Rows, Rows]:
+    """Cut class by class, so that every class is in every split; returns positions in `rows`."""
+    if loaded.stratify is None:
+        raise DataError(
+            "data.split.strategy is stratified, which needs classes, but the target is a number (regression); "
+            "set data.split.strategy to random"
+        )
+    parts = 3 if config.test_fraction > 0 else 2
+    labels = loaded.stratify[rows]
+    classes = _members(labels, np.random.RandomState(seed))
+    _check_class_sizes(labels, loaded.class_names, classes, parts)
+    sizes = np.array([len(members) for members in classes])
+    n_test = _shares(sizes, config.test_fraction, sizes - 2) if parts == 3 else np.zeros_like(sizes)
+    n_val = _shares(sizes, config.val_fraction, sizes - n_test - 1)
+    cuts = [np.split(members, [t, t + v]) for members, t, v in zip(classes, n_test, n_val, strict=True)]
+    test, val, train = (np.concatenate(pieces) for pieces in zip(*cuts, strict=True))
+    return train, val, test
+
+
+def _check_class_sizes(labels: Rows, class_names: tuple[str, ...] | None, classes: list[Rows], parts: int) -> None:
+    small = []
+    for members in classes:
+        if len(members) < parts:
+            label = int(labels[members[0]])
+            small.append(f"{class_names[label] if class_names else label!s} ({len(members)})")
+    if small:
+        listing = ", ".join(small[:10]) + (f" and {len(small) - 10} more" if len(small) > 10 else "")
+        raise DataError(
+            f"a stratified split into {parts} parts needs at least {parts} rows of each class, but there are too few of: "
+            f"{listing}; add rows, take these classes out, or set data.split.strategy to random"
+        )
+
+
+def _members(classes: Rows, rng: np.random.RandomState) -> list[Rows]:
+    """Return the rows of each class that occurs, by class index, each in a drawn order."""
+    order = rng.permutation(len(classes))
+    grouped = order[np.argsort(classes[order], kind="stable")]
+    starts = np.flatnonzero(np.diff(classes[grouped])) + 1
+    members: list[Rows] = np.split(grouped, starts)
+    return members
+
+
+def _share(n: int, fraction: float, room: int) -> int:
+    return min(max(1, round(fraction * n)), room)
+
+
+def _shares(sizes: Rows, fraction: float, room: Rows) -> Rows:
+    """Share `fraction` of all rows out among the classes: at least 1 each, at most `room`, largest remainders first."""
+    exact = sizes * fraction
+    shares = np.clip(np.floor(exact).astype(np.int64), 1, room)
+    remainder = np.where(shares < room, exact - shares, -np.inf)
+    first = np.argsort(-remainder, kind="stable")
+    missing = max(0, round(float(exact.sum())) - int(shares.sum()))
+    chosen = first[:missing]
+    shares[chosen] += np.isfinite(remainder[chosen])
+    return shares

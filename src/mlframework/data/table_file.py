@@ -1,0 +1,148 @@
+"""Reading a table's file: csv, tsv (both also .gz) and parquet."""
+
+import csv
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlframework.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
+
+
+def read_frame(path: str | Path) -> "pl.DataFrame":
+    """Read a table. The columns of csv and tsv stay text, those of parquet keep their types.
+
+    Text stays text so that the category "007" is the same in training and in prediction, whatever else its column
+    holds; `numbers` and `texts` in table_columns.py turn columns into what they are used as. Text is stripped, the
+    words in `MISSING` become nulls, and blank lines are passed over.
+
+    Raises:
+        DataError: the file is missing, empty, of an unknown kind, or cannot be read as what its name says.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file; correct data.path")
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, not a file; data.path must name the table's file")
+    suffix = _suffix(path)
+    try:
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: the file is empty; it must hold a header line and rows")
+        frame = _read_parquet(path) if suffix == ".parquet" else _read_text(path, SEPARATORS[suffix])
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}; check its permissions") from error
+    if frame.height == 0:
+        raise DataError(f"{path}: there are columns but no rows; add data")
+    return _without_missing_words(frame)
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
+    if name.endswith(".parquet"):
+        return ".parquet"
+    for suffix in SEPARATORS:
+        if name.removesuffix(".gz").endswith(suffix):
+            return suffix
+    raise DataError(f"{path}: unknown kind of table; save it as .csv, .tsv (both also with .gz) or .parquet")
+
+
+def _read_parquet(path: Path) -> "pl.DataFrame":
+    import polars as pl
+
+    try:
+        return pl.read_parquet(path, glob=False)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{path}: cannot be read as parquet: {_first_line(error)}; write the file again") from error
+
+
+def _read_text(path: Path, separator: str) -> "pl.DataFrame":
+    import polars as pl
+
+    header = _header(path, separator)
+    try:
+        frame = pl.read_csv(path, separator=separator, infer_schema=False, glob=False)
+    except pl.exceptions.PolarsError as error:
+        _refuse_uneven_rows(path, separator, len(header))
+        raise DataError(f"{path}: cannot be read as text columns: {_first_line(error)}; check its quotes") from error
+    # Polars fills short rows up with nulls without a word; only then has the last column a null, or the row is blank.
+    if frame.to_series(-1).null_count():
+        _refuse_uneven_rows(path, separator, len(header))
+        frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
+    return frame.rename(dict(zip(frame.columns, header, strict=True)))
+
+
+def _header(path: Path, separator: str) -> list[str]:
+    """Return the column names, stripped.
+
+    Raises:
+        DataError: the file is no UTF-8 text, names are missing or doubled, or the separator is another one.
+    """
+    _, fields = next(_rows(path, separator), (1, []))
+    header = [name.strip() for name in fields]
+    if not any(header):
+        raise DataError(f"{path}: the first line is blank; it must name the columns")
+    unnamed = [str(i) for i, name in enumerate(header, start=1) if not name]
+    if unnamed:
+        raise DataError(f"{path}: the header has no name for column {', '.join(unnamed)}; name every column")
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled:
+        raise DataError(f"{path}: more than one column is called {', '.join(doubled)}; give each its own name")
+    if len(header) == 1:
+        for other, name in ((";", "semicolons"), ("\t", "tabs"), (",", "commas"), ("|", "bars")):
+            if other in header[0]:
+                wanted = "commas" if separator == "," else "tabs"
+                raise DataError(f"{path}: its columns are separated by {name}; save it with {wanted}")
+    return header
+
+
+def _refuse_uneven_rows(path: Path, separator: str, width: int) -> None:
+    """Raise DataError at the first row that has more or fewer fields than the header."""
+    for line, fields in _rows(path, separator):
+        if fields and len(fields) != width:
+            raise DataError(
+                f"{path}:{line}: {len(fields)} fields, but the header has {width} columns; mend this line (a separator "
+                "inside a value needs quotes)"
+            )
+
+
+def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the fields of each row with the line on which it ends, as Python's own csv reader sees them.
+
+    Raises:
+        DataError: the file is not what its name says: no UTF-8 text, no gzip, or with broken quotes.
+    """
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    line = 0
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=separator)
+            for fields in reader:
+                line = reader.line_num
+                yield line, fields
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8, or as parquet") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not a whole gzip file ({error}); compress it again") from error
+    except csv.Error as error:
+        raise DataError(f"{path}:{line + 1}: {error}; mend this line") from error
+
+
+def _without_missing_words(frame: "pl.DataFrame") -> "pl.DataFrame":
+    import polars as pl
+    import polars.selectors as cs
+
+    stripped = cs.string().str.strip_chars()
+    return frame.with_columns(
+        pl.when(stripped.is_in(MISSING)).then(None).otherwise(stripped).name.keep(),
+    ).with_columns(cs.float().fill_nan(None))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,353 @@
+"""One training run from its config: what `ml-train`, every trial, every fold and the final refit go through.
+
+This module does not know that a search exists.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from mlframework import metrics
+from mlframework.config import schema, yaml
+from mlframework.config.base import Config
+from mlframework.data import DataConfig, load_splits
+from mlframework.data.images import ImageExamples
+from mlframework.data.splits import Splits
+from mlframework.errors import TrainingError
+from mlframework.learners.base import Learner, LearnerSpec
+from mlframework.metrics import Direction
+from mlframework.models import ModelConfig
+from mlframework.optim import Adam, NoScheduler, OptimizerConfig, SchedulerConfig
+from mlframework.runs import FORMAT, RunDir, append_line, write_json, write_lines, write_text
+from mlframework.training.callbacks import Callback, History, early_stop
+from mlframework.training.checkpoint import Checkpoints
+from mlframework.training.config import TrackingConfig, TrainingConfig
+from mlframework.training.loop import Fit, fit
+from mlframework.training.tracking.board import Samples, TensorBoardTracker
+
+Weights = Literal["best", "last"]
+_RECORDED_PACKAGES = ("mlframework", "torch", "torchvision", "numpy", "scikit-learn", "optuna", "polars", "pillow")
+_N_SAMPLES = 16
+
+
+class ExperimentConfig(Config):
+    """A training run: the data, the model, how it is trained, and what "best" means."""
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9._-]+$")
+    """Stem of the run's and the study's name: letters, digits, `.`, `_` and `-`."""
+    seed: int = Field(default=42, ge=0, lt=2**32)
+    """Seeds the split, the weights, the order of the examples, augmentation and dropout."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    """`auto` takes a GPU where there is one; `cpu`, `cuda`, `cuda:1` and `mps` name a device."""
+    data: DataConfig
+    """What is learnt from."""
+    model: ModelConfig
+    """What learns."""
+    training: TrainingConfig = TrainingConfig()
+    """How it is trained."""
+    optimizer: OptimizerConfig = Adam()
+    """What turns gradients into steps."""
+    scheduler: SchedulerConfig = NoScheduler()
+    """How the learning rate changes."""
+    metric: str = "val_loss"
+    """What the best epoch, early stopping and a search go by; its direction is known."""
+    metrics: list[str] = []
+    """What is computed besides `metric`, such as `val_f1` or `val_auc`."""
+    tracking: TrackingConfig = TrackingConfig()
+    """Where the run is recorded."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "ExperimentConfig":
+        for name in (self.metric, *self.metrics):
+            metrics.direction_of(name)
+        if self.metric.startswith("test_"):
+            raise ValueError(
+                f"metric: {self.metric} would select on the test split; use {self.metric.replace('test', 'val', 1)}"
+            )
+        if self.model.consumes != self.data.type:
+            fitting = "mlp" if self.data.type == "table" else "resnet18"
+            raise ValueError(
+                f"model.architecture: {self.model.architecture} takes data of type {self.model.consumes}, the data is of "
+                f"type {self.data.type}; use {fitting}, for example"
+            )
+        stem, size = getattr(self.model, "stem", "imagenet"), getattr(self.data, "image_size", 0)
+        if stem == "small" and size > 64:
+            raise ValueError(
+                f"model.stem: small is for images of 64 pixels or less, data.image_size is {size}; use stem: imagenet"
+            )
+        return self
+
+    @property
+    def direction(self) -> Direction:
+        """Which direction of the metric is better."""
+        return metrics.direction_of(self.metric)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended: the content of result.json."""
+
+    metric: str
+    direction: Direction
+    best_epoch: int
+    best_metrics: Mapping[str, float]
+    last_epoch: int
+    last_metrics: Mapping[str, float]
+    seconds: float
+    reason: str
+    n_parameters: int
+
+    @property
+    def value(self) -> float:
+        """The best epoch's metric: the value of a trial."""
+        return self.best_metrics[self.metric]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of result.json."""
+        return {
+            "format": FORMAT,
+            "metric": self.metric,
+            "direction": self.direction,
+            "value": self.value,
+            "best_epoch": self.best_epoch,
+            "best_metrics": dict(self.best_metrics),
+            "last_epoch": self.last_epoch,
+            "last_metrics": dict(self.last_metrics),
+            "seconds": round(self.seconds, 3),
+            "reason": self.reason,
+            "resources": {"fit_seconds": round(self.seconds, 3), "n_parameters": self.n_parameters},
+        }
+
+
+def load_data(config: ExperimentConfig) -> Splits[Any]:
+    """Return the splits, the test split included; loaded once a process."""
+    return load_splits(config.data, config.seed)
+
+
+def resolve_threads(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tree with `training.num_threads` written out: the number changes the last digits of a result."""
+    training = dict(tree.get("training") or {})
+    if training.get("num_threads") is None:
+        training["num_threads"] = (
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        )
+    return {**tree, "training": training}
+
+
+def start_run(run: RunDir, tree: Mapping[str, Any]) -> None:
+    """Write what a run is: config.yaml and environment.json."""
+    write_text(run.config, yaml.dump(dict(tree)))
+    write_json(run.environment, _environment())
+
+
+def train(config: ExperimentConfig, splits: Splits[Any], run: RunDir, callbacks: Sequence[Callback] = ()) -> RunResult:
+    """Train a config on splits into a run's folder; a folder with a checkpoint is gone on with, bit for bit.
+
+    Args:
+        config: the run.
+        splits: `val` is None in a refit, which then goes by the training loss.
+        run: its folder.
+        callbacks: told of every epoch, besides those that the config asks for.
+
+    Raises:
+        TrainingError: settings that do not work: a loss that is not a number, a model that cannot take the data.
+        CheckpointError: the folder's checkpoint is damaged, or of another training.
+    """
+    metric = config.metric if splits.val is not None or not config.metric.startswith("val_") else "train_loss"
+    return _fit(
+        config, splits, run, callbacks, History(metric, metrics.direction_of(metric)), config.training.num_epochs
+    )
+
+
+def refit(
+    config: ExperimentConfig, splits: Splits[Any], run: RunDir, num_epochs: int, callbacks: Sequence[Callback] = ()
+) -> RunResult:
+    """Train on train and val together for `num_epochs`: the best epoch of the run that selected them.
+
+    The schedule stretches over `training.num_epochs` as it did there, and early stopping has nothing to go by.
+    """
+    history = History("train_loss", "minimize")
+    lone = config.model_copy(update={"training": config.training.model_copy(update={"early_stopping": None})})
+    return _fit(lone, splits.refit(), run, callbacks, history, num_epochs)
+
+
+def _fit(
+    config: ExperimentConfig, splits: Splits[Any], run: RunDir, callbacks: Sequence[Callback],
+    history: History, num_epochs: int,
+) -> RunResult:  # fmt: skip
+    learner = build_learner(config, splits)
+    checkpoints = Checkpoints(run.checkpoints, _identity(config))
+    if checkpoints.last.is_file():
+        checkpoints.restore(learner, history, checkpoints.last)
+    write_lines(run.metrics, [record.to_dict() for record in history.records])
+    trackers: list[Callback] = [_MetricsFile(run)]
+    if config.tracking.tensorboard:
+        trackers.append(TensorBoardTracker(run.path, _hparams(config), _samples(splits)))
+    plan = Fit(
+        learner=learner,
+        num_epochs=num_epochs,
+        evaluate=splits.val is not None,
+        stop=lambda so_far: early_stop(config.training.early_stopping, so_far),
+        checkpoints=checkpoints,
+        callbacks=[*trackers, *callbacks],
+    )
+    reason = fit(plan, history)
+    best, last = history.best, history.records[-1]
+    assert best is not None  # the loop lets no epoch pass whose metric is not a number
+    result = RunResult(
+        metric=history.metric,
+        direction=history.direction,
+        best_epoch=best.epoch,
+        best_metrics=best.metrics,
+        last_epoch=last.epoch,
+        last_metrics=last.metrics,
+        seconds=sum(record.seconds for record in history.records),
+        reason=reason,
+        n_parameters=learner.n_parameters,
+    )
+    write_json(run.result, result.to_dict())
+    return result
+
+
+def build_learner(config: ExperimentConfig, splits: Splits[Any]) -> Learner:
+    """Return the learner of a config, seeded and on its device.
+
+    Raises:
+        TrainingError: the device is not there, or the model does not fit the data.
+    """
+    spec = LearnerSpec(
+        data=config.data,
+        splits=splits,
+        settings=config.training,
+        optimizer=config.optimizer,
+        scheduler=config.scheduler,
+        device=_device(config),
+        seed=config.seed,
+        num_epochs=config.training.num_epochs,
+        metrics=(config.metric, *config.metrics),
+    )
+    return config.model.learner(spec)
+
+
+def evaluate_test(config: ExperimentConfig, splits: Splits[Any], run: RunDir, weights: Weights) -> dict[str, float]:
+    """Open the test split: evaluate the run's weights on it, and write a line into the run's ledger.
+
+    Returns:
+        Metrics by name: `{"test_acc": 0.97}`.
+
+    Raises:
+        TrainingError: there is no test split.
+    """
+    if splits.test is None:
+        raise TrainingError("there is no test split: set data.split.test_fraction above 0, or add a test folder")
+    learner = _trained(config, splits, run, weights)
+    append_line(
+        run.test_ledger, {"time": _now(), "weights": weights, "examples": len(splits.test), "command": sys.argv}
+    )
+    found = {f"test_{name}": value for name, value in learner.evaluate("test").items()}
+    write_json(run.result, {**(run.read_result() or {}), "test_metrics": found})
+    return found
+
+
+def export(config: ExperimentConfig, splits: Splits[Any], run: RunDir, weights: Weights) -> None:
+    """Write the artifact that serving needs into `artifacts/`."""
+    _trained(config, splits.without_test(), run, weights).export(run.artifacts)
+
+
+def _trained(config: ExperimentConfig, splits: Splits[Any], run: RunDir, weights: Weights) -> Learner:
+    learner = build_learner(config, splits)
+    checkpoints = Checkpoints(run.checkpoints, _identity(config))
+    path = checkpoints.best if weights == "best" else checkpoints.last
+    checkpoints.restore(learner, History(config.metric, config.direction), path)
+    return learner
+
+
+class _MetricsFile:
+    """Writes metrics.jsonl, a line an epoch."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._run = run
+
+    def on_start(self, learner: Learner, history: History) -> None:
+        """Do nothing: the epochs before a resume stand in the file already."""
+
+    def on_epoch(self, learner: Learner, history: History) -> None:
+        """Write the epoch's line."""
+        append_line(self._run.metrics, history.records[-1].to_dict())
+
+    def on_end(self, learner: Learner, history: History, status: str) -> None:
+        """Do nothing."""
+
+
+def _device(config: ExperimentConfig) -> str:
+    import torch
+
+    torch.set_num_threads(config.training.num_threads or len(os.sched_getaffinity(0)))
+    if config.device == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, _, index = config.device.partition(":")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    if int(index or 0) >= there:
+        raise TrainingError(f"device: {config.device} is not there ({there} of that kind); use auto or cpu")
+    return config.device
+
+
+def _identity(config: ExperimentConfig) -> str:
+    """Return what makes a training the same one: all settings but its name, its device and its trackers."""
+    settings = config.model_dump(exclude={"name", "tracking", "device"})
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _hparams(config: ExperimentConfig) -> dict[str, Any]:
+    leaves = schema.leaves(ExperimentConfig, config.model_dump())
+    tree = config.model_dump()
+    found: dict[str, Any] = {}
+    for leaf in leaves:
+        value: Any = tree
+        for part in leaf.key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if leaf.key.split(".")[0] in ("seed", "data", "model", "training", "optimizer", "scheduler"):
+            found[leaf.key] = value
+    return found
+
+
+def _samples(splits: Splits[Any]) -> Samples | None:
+    examples = splits.train
+    if not isinstance(examples, ImageExamples):
+        return None
+    rows = np.linspace(0, len(examples) - 1, min(_N_SAMPLES, len(examples))).astype(np.int64)
+    return examples.pixels[rows], [examples.class_names[target] for target in examples.targets[rows]]
+
+
+def _environment() -> dict[str, Any]:
+    installed = {name: _version(name) for name in _RECORDED_PACKAGES}
+    return {
+        "format": FORMAT,
+        "started": _now(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version for name, version in installed.items() if version is not None},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -1,0 +1,134 @@
+"""What every learner is, whatever it is made of. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlframework.metrics import Task
+
+if TYPE_CHECKING:
+    from mlframework.data import DataConfig
+    from mlframework.data.splits import Splits
+    from mlframework.learners.settings import StepSettings
+    from mlframework.optim import OptimizerConfig, SchedulerConfig
+
+
+class Codec(Protocol):
+    """How the state of a learner lies on disk."""
+
+    def dump(self, state: Mapping[str, Any], path: Path) -> None:
+        """Write the state to a file."""
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Read it back.
+
+        Raises:
+            CheckpointError: the file is cut short, or holds something else.
+        """
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a learner says of a split.
+
+    Attributes:
+        task: what the values are.
+        targets: (n,) class indices or values.
+        values: probabilities (n, n_classes), or values (n,) in the target's unit.
+        class_names: names of the classes, in the order of the columns; None in a regression.
+    """
+
+    task: Task
+    targets: NDArray[Any]
+    values: NDArray[np.floating]
+    class_names: Sequence[str] | None
+
+
+class Learner(Protocol):
+    """One epoch is the interface: after every epoch a learner is a usable model.
+
+    A learner that has its state taken and is given it back goes on bit for bit as if nothing had happened
+    (on one device with the same number of threads).
+    """
+
+    @property
+    def codec(self) -> Codec:
+        """How its state lies on disk."""
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers it learns."""
+
+    def train_epoch(self) -> dict[str, float]:
+        """Train for one epoch and return its metrics by name without split: `{"loss": 0.3, "acc": 0.9}`."""
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Return the metrics of a split (`val`, `test`) by name without split."""
+
+    def outputs(self, split: str) -> Outputs:
+        """Return what the model says of each example of a split."""
+
+    def learning_rate(self) -> float | None:
+        """Return the learning rate now, or None for a learner that has none."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that an exact resume needs."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the state back."""
+
+    def export(self, folder: Path) -> None:
+        """Write what a predictor needs into a folder: weights and `model_meta.json`."""
+
+
+@dataclass(frozen=True)
+class LearnerSpec:
+    """All that a model's config needs to become a learner.
+
+    Attributes:
+        data: the data's config.
+        splits: the data; `val` is None in a refit, `test` is None wherever the test split must not be reached.
+        settings: how a step is taken.
+        optimizer: the optimizer's config.
+        scheduler: the scheduler's config.
+        device: `cpu`, `cuda`, `cuda:1` or `mps`.
+        seed: seeds the weights, the order of the examples, augmentation and dropout.
+        num_epochs: how long the training is planned to be: schedules stretch over it.
+        metrics: what is computed beside the metrics that always are: names with split, such as `val_auc`.
+    """
+
+    data: DataConfig
+    splits: Splits[Any]
+    settings: StepSettings
+    optimizer: OptimizerConfig
+    scheduler: SchedulerConfig
+    device: str
+    seed: int
+    num_epochs: int
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one example.
+
+    Attributes:
+        value: the class's name, or the number.
+        probabilities: probability of each class by name; empty in a regression.
+    """
+
+    value: str | float
+    probabilities: Mapping[str, float]
+
+
+class Predictor(Protocol):
+    """A trained model that takes what a user has: image files, or a table."""
+
+    def predict(self, source: Any) -> list[Prediction]:
+        """Return a prediction for each example of `source`."""

@@ -1,0 +1,146 @@
+"""Precision, accumulation and clipping: the objects that a torch learner takes, so that it branches on none of them."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mlframework.errors import TrainingError
+from mlframework.learners.settings import StepSettings
+
+Batch = tuple[tuple[Tensor, ...], Tensor]
+"""Inputs of the module, each (b, ...), and targets (b,)."""
+
+
+class Precision(Protocol):
+    """In which number type the model computes, and how a step is taken in it."""
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context of the forward pass."""
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients."""
+
+    def step(self, optimizer: Optimizer, clip: "Clip") -> None:
+        """Clip the gradients and take a step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what an exact resume needs."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the state back."""
+
+
+class Clip:
+    """Shortens a gradient that is longer than `max_norm`; None leaves all as they are."""
+
+    def __init__(self, module: nn.Module, max_norm: float | None) -> None:
+        self._parameters, self._max_norm = list(module.parameters()), max_norm
+
+    def __call__(self) -> None:
+        """Clip the gradients in place."""
+        if self._max_norm is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self._max_norm)
+
+
+class Unscaled:
+    """float32, or autocast to a type whose range is wide enough to need no scaler (bf16)."""
+
+    def __init__(self, device: str, dtype: torch.dtype | None) -> None:
+        self._device, self._dtype = torch.device(device).type, dtype
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return autocast, or nothing for float32."""
+        return nullcontext() if self._dtype is None else torch.autocast(self._device, self._dtype)
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def step(self, optimizer: Optimizer, clip: Clip) -> None:
+        """Clip the gradients and take a step."""
+        clip()
+        optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: it has no state."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take nothing back."""
+
+
+class Scaled:
+    """fp16 on CUDA, with a gradient scaler against underflow (https://arxiv.org/abs/1710.03740)."""
+
+    def __init__(self) -> None:
+        self._scaler = torch.amp.GradScaler("cuda")
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return autocast to fp16."""
+        return torch.autocast("cuda", torch.float16)
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the scaled gradients."""
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+
+    def step(self, optimizer: Optimizer, clip: Clip) -> None:
+        """Unscale and clip the gradients, and take a step unless one of them overflowed."""
+        self._scaler.unscale_(optimizer)
+        clip()
+        self._scaler.step(optimizer)
+        self._scaler.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the scaler's state."""
+        return dict(self._scaler.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the state back."""
+        self._scaler.load_state_dict(state)
+
+
+def build_precision(settings: StepSettings, device: str) -> Precision:
+    """Return the precision that the settings ask for.
+
+    Raises:
+        TrainingError: fp16 on a device that is not CUDA.
+    """
+    if settings.trainer_type == "standard":
+        return Unscaled(device, None)
+    if settings.precision == "bf16":
+        return Unscaled(device, torch.bfloat16)
+    if torch.device(device).type != "cuda":
+        raise TrainingError(f"training.precision: fp16 needs a CUDA device, got {device!r}; use precision: bf16")
+    return Scaled()
+
+
+class Accumulation:
+    """Puts `steps` batches together into one step, whose gradient is that of one batch with all their examples."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+
+    def groups(self, batches: Iterable[Batch]) -> Iterator[list[Batch]]:
+        """Yield the batches of each step; the last step may have fewer."""
+        group: list[Batch] = []
+        for batch in batches:
+            group.append(batch)
+            if len(group) == self._steps:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def share(self, loss: Tensor, batch: Batch, group: list[Batch]) -> Tensor:
+        """Weigh a batch's mean loss by its share of the step's examples."""
+        if len(group) == 1:
+            return loss
+        return loss * (len(batch[1]) / sum(len(targets) for _, targets in group))
+
+    def steps_per_epoch(self, n_batches: int) -> int:
+        """Return how many steps `n_batches` make."""
+        return -(-n_batches // self._steps)

@@ -1,0 +1,48 @@
+"""Metrics of classifiers. `targets` is int64 (n,), `probabilities` is float (n, n_classes), its rows sum to 1."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Targets = NDArray[np.int64]
+Probabilities = NDArray[np.floating]
+
+_SMALLEST = 1e-12  # keeps the log finite where a model is certain and wrong
+
+
+def accuracy(targets: Targets, probabilities: Probabilities) -> float:
+    """Share of examples whose most probable class is the true one."""
+    return float(np.mean(probabilities.argmax(axis=1) == targets))
+
+
+def log_loss(targets: Targets, probabilities: Probabilities) -> float:
+    """Mean negative log of the true class's probability, in nats: no label smoothing, no class weights."""
+    true = probabilities[np.arange(len(targets)), targets].astype(np.float64)
+    # Not np.clip: a probability that is not a number has to stay one, so that the trial fails.
+    return float(-np.mean(np.log(np.maximum(true, _SMALLEST))))
+
+
+def f1(targets: Targets, probabilities: Probabilities) -> float:
+    """Macro F1: the mean of the classes' harmonic means of precision and recall; 0 for a class never predicted."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(targets, probabilities.argmax(axis=1), average="macro", zero_division=0.0))
+
+
+def auc(targets: Targets, probabilities: Probabilities) -> float:
+    """Area under the ROC curve; for more than two classes the mean of one class against the rest.
+
+    Raises:
+        ValueError: a class has no example among the targets, which leaves its curve undefined.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    missing = sorted(set(range(probabilities.shape[1])) - set(targets.tolist()))
+    if missing:
+        raise ValueError(
+            f"AUC is undefined: no example of class {missing[0]}; use the stratified split, or another metric"
+        )
+    if not np.isfinite(probabilities).all():
+        return float("nan")
+    if probabilities.shape[1] == 2:
+        return float(roc_auc_score(targets, probabilities[:, 1]))
+    return float(roc_auc_score(targets, probabilities, multi_class="ovr", average="macro"))

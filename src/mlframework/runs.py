@@ -1,0 +1,203 @@
+"""A run's folder: what lies where in it, and writing that is never half done."""
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlframework.errors import RunError
+
+FORMAT = 1
+"""Version of the public file formats: result.json, results.json, metrics.jsonl, model_meta.json, study.json."""
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The folder of one run.
+
+    config.yaml, metrics.jsonl (a line an epoch), result.json, environment.json, test_ledger.jsonl,
+    checkpoints/, artifacts/, and TensorBoard's event files.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def result(self) -> Path:
+        return self.path / "result.json"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def test_ledger(self) -> Path:
+        return self.path / "test_ledger.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.path / "artifacts"
+
+    @classmethod
+    def create(cls, root: Path, name: str) -> "RunDir":
+        """Make a new folder `root/name`, or `root/name-2` and so on where that exists: none is ever overwritten.
+
+        Raises:
+            RunError: the folder cannot be made.
+        """
+        with writing(root / name):
+            root.mkdir(parents=True, exist_ok=True)
+            number = 1
+            while True:
+                path = root / (name if number == 1 else f"{name}-{number}")
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    number += 1
+                else:
+                    return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDir":
+        """Return an existing run.
+
+        Raises:
+            RunError: it is no run folder; the message names the runs that are there.
+        """
+        run = cls(path)
+        if not run.config.is_file():
+            others = sorted(str(found.parent) for found in path.parent.glob("*/config.yaml"))
+            listed = f"; runs there: {', '.join(others[:10])}" if others else ""
+            what = "has no config.yaml, it is not a run folder" if path.exists() else "there is no such run"
+            raise RunError(f"{path}: {what}{listed}")
+        return run
+
+    def read_result(self) -> dict[str, Any] | None:
+        """Return result.json, or None for a run that has not ended."""
+        return read_json(self.result) if self.result.is_file() else None
+
+
+def run_name(name: str, overrides: Mapping[str, object]) -> str:
+    """Return the folder name of a run: the config's name, and what was overridden, `digits_lr-0.01_batch_size-64`."""
+    parts = [name, *(f"{key.split('.')[-1]}-{value}" for key, value in overrides.items())]
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in "_".join(parts))[:120]
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failure to write into an error that says what to do.
+
+    Raises:
+        RunError: the disk is full, the folder is read-only, or a file stands in the way.
+    """
+    try:
+        yield
+    except OSError as error:
+        remedies = {
+            errno.ENOSPC: "the disk is full; make room, then go on with --resume",
+            errno.EDQUOT: "the disk quota is used up; make room, then go on with --resume",
+            errno.EROFS: "the file system is read-only; run in a folder that you can write to",
+            errno.EACCES: "you may not write there; run in a folder that you can write to, or mend its permissions",
+            errno.EPERM: "you may not write there; run in a folder that you can write to, or mend its permissions",
+            errno.ENOTDIR: "a file stands where a folder is needed; move it away",
+            errno.EEXIST: "a file stands where a folder is needed; move it away",
+        }
+        raise RunError(
+            f"{path}: cannot be written: {remedies.get(error.errno or 0, error.strerror or error)}"
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary file beside `path` that takes its place when the block ends well: readers see old or new.
+
+    Raises:
+        RunError: see `writing`.
+    """
+    temporary = None
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        try:
+            yield Path(temporary)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically. What is not a number is written as null: NaN is no JSON."""
+    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that `write_json` wrote.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise RunError(f"{path}: should hold a JSON object, got {type(value).__name__}")
+    return value
+
+
+def append_line(path: Path, record: Mapping[str, Any]) -> None:
+    """Add one JSON line with a single write, so that a reader never sees half a line."""
+    line = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False) + "\n"
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            os.write(handle, line.encode())
+        finally:
+            os.close(handle)
+
+
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write a file of JSON lines atomically."""
+    write_text(path, "".join(json.dumps(_finite(r), ensure_ascii=False, allow_nan=False) + "\n" for r in records))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""The epoch loop and what stands around it. No torch here."""

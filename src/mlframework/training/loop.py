@@ -1,0 +1,91 @@
+"""The only epoch loop of the project."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mlframework.errors import Stopped, TrainingError, TrialPruned
+from mlframework.learners.base import Learner
+from mlframework.training.callbacks import Callback, EpochRecord, History
+from mlframework.training.checkpoint import Checkpoints
+
+ALL_DONE = "all epochs done"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A training: what trains, for how long, and who is told.
+
+    Attributes:
+        learner: what is trained.
+        num_epochs: epochs in all, those before a resume included.
+        evaluate: whether there is a val split.
+        stop: says of the history so far why to end here, or None.
+        checkpoints: where best and last state go.
+        callbacks: are told of every epoch.
+    """
+
+    learner: Learner
+    num_epochs: int
+    evaluate: bool
+    stop: Callable[[History], str | None]
+    checkpoints: Checkpoints
+    callbacks: Sequence[Callback]
+
+
+def fit(plan: Fit, history: History) -> str:
+    """Train, going on after the epochs that `history` has.
+
+    After every epoch the learner is evaluated on `val` (where there is one), the epoch is recorded, the checkpoint
+    written, and every callback told: in that order, so that what a callback raises loses no epoch.
+
+    Returns:
+        Why it ended: `all epochs done`, or what `stop` said.
+
+    Raises:
+        TrainingError: the loss or the metric is not a number.
+        Stopped: a callback ended it.
+    """
+    for callback in plan.callbacks:
+        callback.on_start(plan.learner, history)
+    status = "failed"
+    try:
+        reason = plan.stop(history)
+        while reason is None and len(history.records) < plan.num_epochs:
+            _epoch(plan, history)
+            reason = plan.stop(history)
+        status = "finished"
+        return reason or ALL_DONE
+    except TrialPruned:
+        status = "pruned"
+        raise
+    except (Stopped, KeyboardInterrupt):
+        status = "interrupted"
+        raise
+    finally:
+        for callback in plan.callbacks:
+            callback.on_end(plan.learner, history, status)
+
+
+def _epoch(plan: Fit, history: History) -> None:
+    started = time.perf_counter()
+    metrics = {f"train_{name}": value for name, value in plan.learner.train_epoch().items()}
+    if plan.evaluate:
+        metrics |= {f"val_{name}": value for name, value in plan.learner.evaluate("val").items()}
+    seconds = time.perf_counter() - started
+    record = EpochRecord(len(history.records) + 1, metrics, seconds, plan.learner.learning_rate())
+    _check(record, history)
+    history.records.append(record)
+    plan.checkpoints.save(plan.learner, history)
+    for callback in plan.callbacks:
+        callback.on_epoch(plan.learner, history)
+
+
+def _check(record: EpochRecord, history: History) -> None:
+    """A loss or metric that is not a number ends the training: nothing after it would mean anything."""
+    for name, value in (("train_loss", record.metrics["train_loss"]), (history.metric, history.value(record))):
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{name} is {value} at epoch {record.epoch}; a smaller optimizer.lr or training.gradient_clipping may help"
+            )

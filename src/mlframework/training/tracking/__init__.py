@@ -1,0 +1,1 @@
+"""Trackers: callbacks that record a run somewhere else."""

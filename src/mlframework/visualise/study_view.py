@@ -1,0 +1,163 @@
+"""What the search plots see of a study: its trials, sorted by what became of them, and the names of its parameters."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from mlframework.errors import PlotError
+from mlframework.registry import nearest
+
+if TYPE_CHECKING:
+    import optuna
+
+Direction: TypeAlias = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """A study as the plots see it.
+
+    Attributes:
+        name: the study's name.
+        metric: what its values are, `val_acc`.
+        direction: "maximize" or "minimize".
+        trials: every trial, in the order of their numbers.
+    """
+
+    name: str
+    metric: str
+    direction: Direction
+    trials: "Sequence[optuna.trial.FrozenTrial]"
+
+    @classmethod
+    def of(cls, study: "optuna.Study", metric: str) -> "StudyView":
+        """Read a study once.
+
+        Raises:
+            PlotError: the study has several objectives.
+        """
+        if len(study.directions) != 1:
+            raise PlotError(f"study {study.study_name!r} has {len(study.directions)} objectives; a plot shows one")
+        trials = sorted(study.get_trials(deepcopy=False), key=lambda trial: trial.number)
+        direction: Direction = "maximize" if study.direction.name == "MAXIMIZE" else "minimize"
+        return cls(study.study_name, metric, direction, trials)
+
+    @cached_property
+    def complete(self) -> "list[optuna.trial.FrozenTrial]":
+        """The trials that finished, with a finite value."""
+        return [trial for trial in self._in_state("COMPLETE") if is_finite(trial.value)]
+
+    @cached_property
+    def pruned(self) -> "list[optuna.trial.FrozenTrial]":
+        """The trials that the pruner stopped."""
+        return self._in_state("PRUNED")
+
+    @cached_property
+    def running(self) -> "list[optuna.trial.FrozenTrial]":
+        """The trials that are not over."""
+        return self._in_state("RUNNING")
+
+    @cached_property
+    def best(self) -> "optuna.trial.FrozenTrial | None":
+        """The best finished trial that keeps every constraint (the first of equals), or None."""
+        allowed = [trial for trial in self.complete if is_feasible(trial)]
+        if not allowed:
+            return None
+        return min(allowed, key=lambda trial: (self.badness(trial.value), trial.number))
+
+    @cached_property
+    def params(self) -> list[str]:
+        """The dotted keys that finished or pruned trials have, in the order of their first appearance."""
+        return list(dict.fromkeys(key for trial in (*self.complete, *self.pruned) for key in trial.params))
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Dotted key to what an axis shows: its last part where that is unique, else the key."""
+        return short_names(self.params)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many trials became what; only what occurs, in a fixed order. The counts add up to all trials."""
+        words = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
+        tally = Counter(words.get(trial.state.name, "waiting") for trial in self.trials)
+        return {word: tally[word] for word in (*words.values(), "waiting") if tally[word]}
+
+    def badness(self, value: float | None) -> float:
+        """Return a number that is smaller the better the value is.
+
+        Raises:
+            ValueError: there is no value.
+        """
+        if value is None:
+            raise ValueError("a trial without a value is neither good nor bad")
+        return -value if self.direction == "maximize" else value
+
+    def _in_state(self, state: str) -> "list[optuna.trial.FrozenTrial]":
+        return [trial for trial in self.trials if trial.state.name == state]
+
+
+def is_finite(value: float | None) -> bool:
+    """Tell whether there is a value and it is a finite number."""
+    return value is not None and math.isfinite(value)
+
+
+def is_feasible(trial: "optuna.trial.FrozenTrial") -> bool:
+    """Tell whether a trial keeps all constraints that were recorded with it (none: it does)."""
+    return all(value <= 0 for value in trial.constraints.values())
+
+
+def last_value(trial: "optuna.trial.FrozenTrial") -> float | None:
+    """Return a trial's value, or the last finite one that it reported, or None."""
+    if trial.value is not None and math.isfinite(trial.value):
+        return trial.value
+    reported = [value for _, value in sorted(trial.intermediate_values.items()) if math.isfinite(value)]
+    return reported[-1] if reported else None
+
+
+def values_of(trials: "Iterable[optuna.trial.FrozenTrial]") -> list[float]:
+    """Return the values of finished trials."""
+    return [trial.value for trial in trials if trial.value is not None]
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Map each dotted key to its last part where no other key ends in the same one, else to itself."""
+    tally = Counter(key.rsplit(".", 1)[-1] for key in keys)
+    return {key: last if tally[last := key.rsplit(".", 1)[-1]] == 1 else key for key in keys}
+
+
+def resolve_params(view: StudyView, names: Sequence[str]) -> list[str]:
+    """Turn what the user wrote into dotted keys: `lr` or `optimizer.lr` both name `optimizer.lr`.
+
+    Args:
+        view: the study.
+        names: dotted keys, or their last parts where those are unique.
+
+    Returns:
+        The dotted keys in the order asked for, each once.
+
+    Raises:
+        PlotError: names that are unknown or ambiguous; all of them at once, with the candidates and the nearest.
+    """
+    found: dict[str, None] = {}
+    problems = []
+    for name in names:
+        matches = [name] if name in view.params else [key for key in view.params if key.endswith(f".{name}")]
+        if len(matches) == 1:
+            found[matches[0]] = None
+        elif matches:
+            problems.append(f"parameter {name!r} is ambiguous: {' or '.join(sorted(matches))}")
+        else:
+            problems.append(_unknown(view, name))
+    if problems:
+        raise PlotError("\n".join(problems))
+    return list(found)
+
+
+def _unknown(view: StudyView, name: str) -> str:
+    near = nearest(name, [*view.params, *view.labels.values()])
+    guess = f"; did you mean {near!r}?" if near else ""
+    searched = ", ".join(sorted(view.params)) or "none in any trial that ran"
+    return f"unknown parameter {name!r}{guess} (searched: {searched})"
