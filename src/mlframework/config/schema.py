@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -22,7 +23,9 @@ def members(annotation: Any) -> tuple[type[Config], ...]:
     """Return the config classes that a field's annotation admits; none for a plain value."""
     if isinstance(annotation, type) and issubclass(annotation, Config):
         return (annotation,)
-    return tuple(cls for part in get_args(annotation) for cls in members(part))
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return tuple(cls for part in get_args(annotation) for cls in members(part))
+    return ()
 
 
 def tags(cls: type[Config], discriminator: str) -> tuple[str, ...]:

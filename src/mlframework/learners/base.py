@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -50,12 +50,19 @@ class Outputs:
     class_names: Sequence[str] | None
 
 
+def ignore_batches(done: int, total: int) -> None:
+    """Do nothing with the news of a batch."""
+
+
 class Learner(Protocol):
     """One epoch is the interface: after every epoch a learner is a usable model.
 
     A learner that has its state taken and is given it back goes on bit for bit as if nothing had happened
     (on one device with the same number of threads).
     """
+
+    on_batch: Callable[[int, int], None]
+    """Told of progress within an epoch: batches done, and how many the epoch has. For progress bars."""
 
     @property
     def codec(self) -> Codec:

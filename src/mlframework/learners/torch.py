@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from mlframework import metrics
 from mlframework.data.batches import Batches, Fetch
 from mlframework.errors import CheckpointError, TrainingError
-from mlframework.learners.base import LearnerSpec, Outputs
+from mlframework.learners.base import LearnerSpec, Outputs, ignore_batches
 from mlframework.learners.precision import Accumulation, Clip, Precision, build_precision
 from mlframework.learners.tasks import Task
 from mlframework.optim import Schedule
@@ -95,6 +95,7 @@ class TorchLearner:
         export: Export,
     ) -> None:
         self.codec = TorchCodec()
+        self.on_batch: Callable[[int, int], None] = ignore_batches
         self.module, self.task = module, task
         self.n_parameters = sum(parameter.numel() for parameter in module.parameters())
         self._batches, self._stepping, self._wanted, self._export = batches, stepping, wanted, export
@@ -110,6 +111,7 @@ class TorchLearner:
         self.module.train()
         raw_outputs: list[Tensor] = []
         all_targets: list[Tensor] = []
+        n_batches = len(self._batches["train"])
         for group in stepping.accumulation.groups(self._batches["train"]):
             for batch in group:
                 inputs, targets = batch
@@ -122,6 +124,7 @@ class TorchLearner:
             stepping.precision.step(stepping.optimizer, stepping.clip)
             stepping.optimizer.zero_grad(set_to_none=True)
             stepping.schedule.after_step()
+            self.on_batch(len(raw_outputs), n_batches)
         found = self._measure("train", torch.cat(all_targets).cpu().numpy(), self._values(raw_outputs))
         self._watched = found["loss"]
         return found

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from mlframework.visualise.study_view import Direction, StudyView
-from mlframework.visualise.wording import short
+from mlframework.visualise.wording import count_of, short
 
 if TYPE_CHECKING:
     import optuna
 
-Scale: TypeAlias = Literal["linear", "log", "category"]
+Scale: TypeAlias = Literal["linear", "whole", "log", "category"]
 
 _FAR_OUT = 20  # interquartile ranges; a diverged loss is thousands away, a poor accuracy is not
 
@@ -24,14 +24,17 @@ class ParamAxis:
     Attributes:
         key: the dotted key.
         label: what the axis shows.
-        scale: linear, log or category.
+        scale: linear, whole (numbers), log or category.
         choices: the categories in order, as text; empty on the other scales.
+        low, high: positions (see `position`) of the lowest and highest value that any trial has.
     """
 
     key: str
     label: str
     scale: Scale
     choices: tuple[str, ...]
+    low: float
+    high: float
 
     def coordinate(self, value: object) -> float | str:
         """Return what plotly draws a parameter's value at: a number, or a category's text."""
@@ -56,11 +59,13 @@ def param_axis(view: StudyView, key: str) -> ParamAxis:
         raise KeyError(key)
     label = view.labels[key]
     if any(hasattr(trial.distributions[key], "choices") for trial in trials):
-        return ParamAxis(key, label, "category", _categories(key, trials))
-    logarithmic = any(getattr(trial.distributions[key], "log", False) for trial in trials)
-    if logarithmic and all(trial.params[key] > 0 for trial in trials):
-        return ParamAxis(key, label, "log", ())
-    return ParamAxis(key, label, "linear", ())
+        choices = _categories(key, trials)
+        return ParamAxis(key, label, "category", choices, 0.0, float(len(choices) - 1))
+    low, high = (float(end(trial.params[key] for trial in trials)) for end in (min, max))
+    if low > 0 and any(getattr(trial.distributions[key], "log", False) for trial in trials):
+        return ParamAxis(key, label, "log", (), math.log10(low), math.log10(high))
+    whole = all(isinstance(trial.params[key], int) for trial in trials)
+    return ParamAxis(key, label, "whole" if whole else "linear", (), low, high)
 
 
 def _categories(key: str, trials: "Sequence[optuna.trial.FrozenTrial]") -> tuple[str, ...]:
@@ -100,8 +105,8 @@ def visible_range(values: Sequence[float], direction: Direction) -> tuple[float,
 
 
 def beyond(values: Sequence[float], visible: tuple[float, float] | None) -> str:
-    """Say how many values the axis leaves out; nothing where it leaves none out."""
+    """Say how many trials the axis leaves out; nothing where it leaves none out. One value a trial."""
     if visible is None:
         return ""
     outside = sum(not visible[0] <= value <= visible[1] for value in values)
-    return f"{outside} far beyond the axis" if outside else ""
+    return f"{count_of(outside, 'trial')} far beyond the axis" if outside else ""

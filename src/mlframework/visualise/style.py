@@ -7,7 +7,7 @@ from mlframework.errors import MissingExtraError
 from mlframework.visualise.axes import ParamAxis
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go  # type: ignore[import-untyped]
+    import plotly.graph_objects as go
 
 # Okabe and Ito's palette, and greys.
 BLUE = "#0072B2"
@@ -17,7 +17,8 @@ GREY = "#9AA0A6"
 FAINT = "#D9DCE0"
 INK = "#262626"
 GRID = "#ECEEF1"
-LEGEND_LINE = 26  # pixels
+
+MANY = 200  # trials of one kind; with more, marks and lines are smaller
 
 # Pale to dark: dark is better, in every plot that colours by value.
 VALUES: tuple[tuple[float, str], ...] = ((0.0, "#DCE9F5"), (0.35, "#8CBBDD"), (0.7, "#2E7EBB"), (1.0, "#08306B"))
@@ -61,19 +62,29 @@ def best_marker(size: int = 15) -> dict[str, Any]:
     return {"symbol": "star", "size": size, "color": VERMILLION, "line": {"color": "white", "width": 1}}
 
 
-def pruned_marker() -> dict[str, Any]:
-    """Return the marker of pruned trials."""
+def pruned_marker(count: int) -> dict[str, Any]:
+    """Return the marker of pruned trials, of which there are `count`: many must not hide the finished ones."""
+    if count > MANY:
+        return {"symbol": "x-thin", "size": 4, "opacity": 0.5, "line": {"color": GREY, "width": 1}}
     return {"symbol": "x-thin", "size": 7, "line": {"color": GREY, "width": 1.5}}
 
 
 def param_axis_layout(axis: ParamAxis) -> dict[str, Any]:
     """Return the layout of an axis that shows a parameter, without its title."""
     if axis.scale == "category":
-        # A little room at both ends; without `categoryarray` plotly orders by first appearance.
-        ends = [-0.5, len(axis.choices) - 0.5]
-        return {"type": "category", "categoryorder": "array", "categoryarray": list(axis.choices), "range": ends}
+        return {
+            "type": "category",
+            # Without these plotly orders by first appearance, and leaves no room at the ends.
+            "categoryorder": "array",
+            "categoryarray": list(axis.choices),
+            "range": (-0.5, len(axis.choices) - 0.5),
+            "tickangle": -30 if sum(map(len, axis.choices)) > 20 else 0,
+        }
     if axis.scale == "log":
-        return {"type": "log", "exponentformat": "power", "minor": {"ticks": "outside", "ticklen": 3}}
+        # 1e-5, as it is written in a config; plotly's own would be 10 micro.
+        return {"type": "log", "exponentformat": "e", "minor": {"ticks": "outside", "ticklen": 3}}
+    if axis.scale == "whole" and axis.high - axis.low <= 8:
+        return {"type": "linear", "dtick": 1}
     return {"type": "linear"}
 
 
@@ -89,6 +100,7 @@ def _template() -> Any:
         "ticklen": 5,
         "title": {"standoff": 12},
         "automargin": True,
+        "exponentformat": "e",
     }
     return go.layout.Template(
         layout={
@@ -98,12 +110,12 @@ def _template() -> Any:
                 "subtitle": {"font": {"size": 14, "color": "#5F6368"}},
                 "x": 0,
                 "xref": "container",
-                "pad": {"l": 24},
+                "pad": {"l": 24, "t": 26},
                 "y": 1,
                 "yref": "container",
                 "yanchor": "top",
             },
-            "margin": {"l": 80, "r": 40, "t": 120, "b": 70},
+            "margin": {"l": 80, "r": 40, "t": 125, "b": 80},
             "paper_bgcolor": "white",
             "plot_bgcolor": "white",
             "colorway": [BLUE, VERMILLION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000"],

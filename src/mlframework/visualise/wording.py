@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def short(value: object) -> str:
-    """Write a value in few characters: numbers in four digits, everything else as it is."""
+    """Write a value in few characters: numbers in four digits (1e-5, not 1e-05), everything else as it is."""
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
     return str(value)
 
 

@@ -20,14 +20,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
-from tensorboard.compat.proto import (  # type: ignore[import-untyped]
+from tensorboard.compat.proto import (
     event_pb2,
     summary_pb2,
     tensor_pb2,
     tensor_shape_pb2,
     types_pb2,
 )
-from tensorboard.plugins.hparams import plugin_data_pb2  # type: ignore[import-untyped]
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from mlframework.runs import writing
 

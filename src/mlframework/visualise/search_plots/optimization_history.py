@@ -11,7 +11,7 @@ from mlframework.visualise.study_view import StudyView, is_feasible
 from mlframework.visualise.wording import subtitle, too_few
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go  # type: ignore[import-untyped]
+    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def draw(data: HistoryData) -> "go.Figure":
             y=data.pruned.values,
             mode="markers",
             name="pruned",
-            marker=style.pruned_marker(),
+            marker=style.pruned_marker(len(data.pruned.numbers)),
             hovertext=data.pruned.hovers,
             hoverinfo="text",
         )
@@ -101,7 +101,7 @@ def draw(data: HistoryData) -> "go.Figure":
         y=data.complete.values,
         mode="markers",
         name="complete",
-        marker={"color": style.BLUE, "size": 9 if len(data.complete.numbers) <= 200 else 5, "opacity": 0.75},
+        marker={"color": style.BLUE, "size": 9 if len(data.complete.numbers) <= style.MANY else 5, "opacity": 0.75},
         hovertext=data.complete.hovers,
         hoverinfo="text",
     )

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlframework.errors import PlotError
 from mlframework.visualise import style
@@ -12,7 +12,7 @@ from mlframework.visualise.study_view import StudyView, values_of
 from mlframework.visualise.wording import count_of, subtitle, too_few
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go  # type: ignore[import-untyped]
+    import plotly.graph_objects as go
 
 _MOST_BARS = 25
 _FEW_TRIALS = 30
@@ -123,11 +123,11 @@ def draw(data: ImportancesData) -> "go.Figure":
 
 
 @contextmanager
-def _quiet(logging: object) -> Iterator[None]:
+def _quiet(logging: Any) -> Iterator[None]:
     """Keep optuna from announcing the study in memory as a new one."""
-    before = logging.get_verbosity()  # type: ignore[attr-defined]
-    logging.set_verbosity(logging.WARNING)  # type: ignore[attr-defined]
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.WARNING)
     try:
         yield
     finally:
-        logging.set_verbosity(before)  # type: ignore[attr-defined]
+        logging.set_verbosity(before)

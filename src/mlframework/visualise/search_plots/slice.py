@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlframework.errors import PlotError
 from mlframework.visualise import style
@@ -15,7 +15,7 @@ from mlframework.visualise.wording import count_of, subtitle, too_few
 
 if TYPE_CHECKING:
     import optuna
-    import plotly.graph_objects as go  # type: ignore[import-untyped]
+    import plotly.graph_objects as go
 
 _MOST_PANELS = 12
 _IN_A_ROW = 4
@@ -101,16 +101,17 @@ def _panel(view: StudyView, key: str) -> SlicePanel:
 def draw(data: SliceData) -> "go.Figure":
     """Draw it: small plots in rows of four, one value axis; darker marks are later trials, the star is the best."""
     go = style.plotly()
-    from plotly.subplots import make_subplots  # type: ignore[import-untyped]
+    from plotly.subplots import make_subplots
 
     columns = min(_IN_A_ROW, len(data.panels))
     rows = math.ceil(len(data.panels) / columns)
     figure = make_subplots(
-        rows=rows, cols=columns, shared_yaxes=True, horizontal_spacing=0.025, vertical_spacing=0.24 / rows
+        rows=rows, cols=columns, shared_yaxes=True, horizontal_spacing=0.025, vertical_spacing=0.32 / rows
     )
+    named: set[str] = set()
     for index, panel in enumerate(data.panels):
         row, column = index // columns + 1, index % columns + 1
-        for trace in _traces(go, panel, index == 0):
+        for trace in _traces(go, panel, named):
             figure.add_trace(trace, row=row, col=column)
         missing = f"<br><sup>{count_of(panel.without, 'trial')} without it</sup>" if panel.without else ""
         figure.update_xaxes(
@@ -118,44 +119,52 @@ def draw(data: SliceData) -> "go.Figure":
         )
     figure.update_yaxes(range=data.visible)
     figure.update_yaxes(title_text=data.metric, col=1)
-    numbers = [number for panel in data.panels for number in panel.complete.points.numbers]
+    last = max((1, *(number for panel in data.panels for number in panel.complete.points.numbers)))
     figure.update_layout(
         coloraxis={
             "colorscale": style.TIME,
-            "cmin": min(numbers, default=0),
-            "cmax": max(numbers, default=1),
-            "colorbar": {"title": {"text": "trial"}, "thickness": 14, "outlinewidth": 0, "tickformat": "d"},
+            "cmin": 0,
+            "cmax": last,
+            "colorbar": {
+                "title": {"text": "trial"},
+                "thickness": 14,
+                "outlinewidth": 0,
+                "dtick": 1 if last < 8 else None,
+            },
         }
     )
-    return style.styled(figure, data.heading, 180 + 320 * rows)
+    return style.styled(figure, data.heading, 180 + 340 * rows)
 
 
-def _traces(go: object, panel: SlicePanel, in_legend: bool) -> list[object]:
-    size = 8 if len(panel.complete.at) <= 200 else 5
+def _traces(go: Any, panel: SlicePanel, named: set[str]) -> list[Any]:
+    """Return the marks of one panel; `named` holds what has its entry in the legend already."""
+    dot = {
+        "color": panel.complete.points.numbers,
+        "coloraxis": "coloraxis",
+        "size": 8 if len(panel.complete.at) <= style.MANY else 5,
+        "line": {"color": "white", "width": 0.5},
+    }
     looks = {
-        "pruned": (panel.pruned, style.pruned_marker()),
-        "complete": (
-            panel.complete,
-            {
-                "color": panel.complete.points.numbers,
-                "coloraxis": "coloraxis",
-                "size": size,
-                "line": {"color": "white", "width": 0.5},
-            },
-        ),
+        "pruned": (panel.pruned, style.pruned_marker(len(panel.pruned.at))),
+        "complete": (panel.complete, dot),
         "best": (panel.best, style.best_marker()),
     }
-    return [
-        go.Scatter(  # type: ignore[attr-defined]
-            x=marks.at,
-            y=marks.points.values,
-            mode="markers",
-            marker=marker,
-            name=name,
-            legendgroup=name,
-            showlegend=in_legend and name != "complete" and bool(marks.at),
-            hovertext=marks.points.hovers,
-            hoverinfo="text",
+    traces = []
+    for name, (marks, marker) in looks.items():
+        if not marks.at:
+            continue
+        traces.append(
+            go.Scatter(
+                x=marks.at,
+                y=marks.points.values,
+                mode="markers",
+                marker=marker,
+                name=name,
+                legendgroup=name,
+                showlegend=name not in named and name != "complete",  # the colour bar stands for those
+                hovertext=marks.points.hovers,
+                hoverinfo="text",
+            )
         )
-        for name, (marks, marker) in looks.items()
-    ]
+        named.add(name)
+    return traces

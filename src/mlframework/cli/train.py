@@ -1,0 +1,214 @@
+"""`ml-train`: train the run that a config describes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlframework.cli import console
+from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides
+from mlframework.errors import ConfigError, Problem, RunError
+
+if TYPE_CHECKING:
+    from mlframework.experiment import ExperimentConfig, RunResult
+    from mlframework.runs import RunDir
+    from mlframework.search.read import ReadConfig
+
+RUNS = Path("runs")
+HYPERPARAMETERS = "models/best_hyperparameters.json"
+
+
+def main() -> None:
+    """Entry point."""
+    console.run(_main)
+
+
+def _parser() -> Parser:
+    parser = Parser("ml-train", "Train the run that a config describes, into a folder of its own under runs/.", OVERRIDES_HELP)
+    parser.add_argument("--config", metavar="F", help="the YAML file; not needed with --resume RUN")
+    parser.add_argument(
+        "--mode", choices=["train", "final"], default="train",
+        help="final: train, then refit on train and val for the best number of epochs, and open the test split once",
+    )  # fmt: skip
+    parser.add_argument(
+        "--hyperparameters", nargs="?", const=HYPERPARAMETERS, metavar="F",
+        help=f"take the best hyperparameters of a search (default: {HYPERPARAMETERS})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--resume", nargs="?", const="", metavar="RUN",
+        help="go on with a run that was stopped: its folder, or the config's newest unfinished one",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cross-validate", nargs="?", const=0, type=int, metavar="N",
+        help="train on N folds instead of one split (default: search.cross_validation.n_folds), and show a table",
+    )  # fmt: skip
+    parser.add_argument("--print-config", action="store_true", help="show every setting with its value, and train nothing")
+    return parser
+
+
+def _main() -> None:
+    arguments, extra = _parser().parse_known_args()
+    overrides = parse_overrides(extra)
+    if arguments.resume is not None:
+        return _resume(arguments, overrides)
+    if arguments.config is None:
+        raise ConfigError([Problem("ml-train", "", "--config F is needed; ml-init-config DATA writes one")])
+    from mlframework.search.read import print_config, read_config
+
+    read = read_config(arguments.config, overrides, arguments.hyperparameters)
+    if arguments.print_config:
+        console.out().print(print_config(read), end="", markup=False, soft_wrap=True)
+        return None
+    if read.dropped:
+        console.out().print(f"dropped, since the new choice has no such setting: {', '.join(read.dropped)}")
+    if arguments.cross_validate is not None:
+        return _cross_validate(read, arguments.cross_validate)
+    return _train(read, arguments.mode)
+
+
+def _train(read: ReadConfig, mode: str) -> None:
+    from mlframework.experiment import load_data, start_run
+    from mlframework.runs import RunDir, run_name
+
+    config, tree = _experiment(read)
+    splits = load_data(config)
+    if mode == "final" and splits.test is None:
+        raise ConfigError([Problem("ml-train", "--mode final", "there is no test split; set data.split.test_fraction above 0")])
+    run = RunDir.create(RUNS, run_name(config.name, read.overrides))
+    start_run(run, tree)
+    result = _select(config, run)
+    if mode == "final":
+        _final(config, run, result)
+
+
+def _experiment(read: ReadConfig) -> tuple[ExperimentConfig, dict[str, object]]:
+    from mlframework.config.decode import decode
+    from mlframework.config.yaml import Document
+    from mlframework.experiment import ExperimentConfig
+
+    tree = read.tree
+    return decode(ExperimentConfig, Document(tree, read.document.name)), tree
+
+
+def _select(config: ExperimentConfig, run: RunDir) -> RunResult:
+    """Train on train, choose the best epoch on val, and write the artifact of that epoch."""
+    from mlframework.cli.progress import ProgressBar
+    from mlframework.experiment import export, load_data, train
+
+    screen = console.out()
+    splits = load_data(config).without_test()
+    n_val = len(splits.val) if splits.val is not None else 0
+    screen.print(f"{config.name}: {config.model.architecture} on {len(splits.train)} examples, {n_val} to validate, into {run.path}")
+    console.say_on_interrupt(f"the last finished epoch is saved; go on with: ml-train --resume {run.path}")
+    result = train(config, splits, run, [ProgressBar(screen, config.training.num_epochs)])
+    export(config, splits, run, "best")
+    screen.print(
+        f"{result.reason}: best {result.metric} {result.value:.6g} at epoch {result.best_epoch} of {result.last_epoch}, "
+        f"{result.seconds:.1f} s\nrun: {run.path}   curves: tensorboard --logdir {RUNS}"
+    )
+    return result
+
+
+def _final(config: ExperimentConfig, selected: RunDir, result: RunResult) -> None:
+    from mlframework.config import yaml
+    from mlframework.experiment import start_run
+    from mlframework.final import mark_final
+    from mlframework.runs import RunDir
+
+    run = RunDir.create(RUNS, f"{selected.path.name}-final")
+    start_run(run, yaml.read(selected.config).tree)
+    mark_final(run, result.best_epoch, selected)
+    _refit(config, run, result.best_epoch)
+
+
+def _refit(config: ExperimentConfig, run: RunDir, num_epochs: int) -> None:
+    from mlframework.cli.progress import ProgressBar
+    from mlframework.experiment import load_data
+    from mlframework.final import run_final
+
+    screen = console.out()
+    splits = load_data(config)
+    screen.print(f"final: refit on {len(splits.refit().train)} examples for {num_epochs} epochs, into {run.path}")
+    console.say_on_interrupt(f"the last finished epoch is saved; go on with: ml-train --resume {run.path}")
+    final = run_final(config, splits, run, num_epochs, [ProgressBar(screen, num_epochs)])
+    screen.print("test: " + "  ".join(f"{name} {value:.6g}" for name, value in final.test_metrics.items()))
+    screen.print(f"run: {run.path}   opened the test split: {run.test_ledger}   artifact: {run.artifacts}")
+
+
+def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None:
+    from mlframework.config import yaml
+    from mlframework.config.decode import decode
+    from mlframework.experiment import ExperimentConfig
+    from mlframework.final import final_epochs
+    from mlframework.runs import RunDir
+
+    if overrides:
+        given = ", ".join(f"--{name}" for name in overrides)
+        raise ConfigError([Problem("ml-train", "--resume", f"a run goes on with its own settings; leave out {given}")])
+    run = RunDir.open(Path(arguments.resume)) if arguments.resume else _newest_unfinished(arguments.config)
+    config = decode(ExperimentConfig, yaml.read(run.config))
+    epochs = final_epochs(run)
+    done = run.read_result()
+    if done is not None and (epochs is None or "test_metrics" in done):
+        console.out().print(f"{run.path} is finished already: {done['metric']} {done['value']} at epoch {done['best_epoch']}")
+        if epochs is None and arguments.mode == "final":
+            _final(config, run, _select(config, run))
+        return
+    if epochs is not None:
+        _refit(config, run, epochs)
+        return
+    result = _select(config, run)
+    if arguments.mode == "final":
+        _final(config, run, result)
+
+
+def _newest_unfinished(config_path: str | None) -> RunDir:
+    from mlframework.runs import RunDir
+    from mlframework.search.read import read_config
+
+    if config_path is None:
+        raise ConfigError([Problem("ml-train", "--resume", "name the run's folder, or its config with --config")])
+    name = read_config(config_path, {}).config.name
+    found = [path.parent for path in RUNS.glob("*/config.yaml") if path.parent.name.startswith(name)]
+    unfinished = [path for path in found if not (path / "result.json").exists()]
+    if not unfinished:
+        there = f"{len(found)} are finished" if found else "there is none at all"
+        raise RunError(f"{RUNS}/{name}*: there is no unfinished run to resume: {there}")
+    return RunDir.open(max(unfinished, key=lambda path: (path / "config.yaml").stat().st_mtime))
+
+
+def _cross_validate(read: ReadConfig, n_folds: int) -> None:
+    from rich.table import Table
+
+    from mlframework.experiment import load_data, start_run
+    from mlframework.plans import CrossValidation, Folds
+    from mlframework.runs import RunDir, run_name
+
+    config, tree = _experiment(read)
+    declared = read.config.search.cross_validation if read.config.search is not None else CrossValidation()
+    folds = Folds(declared.model_copy(update={"n_folds": n_folds or declared.n_folds}))
+    if folds.config.n_folds < 2:
+        raise ConfigError([Problem("ml-train", "--cross-validate", f"{n_folds} folds; at least 2 are needed")])
+    run = RunDir.create(RUNS, run_name(config.name, {**read.overrides, "folds": folds.config.n_folds}))
+    start_run(run, tree)
+    screen = console.out()
+    splits = load_data(config).without_test()
+    evaluation = folds.evaluate(config, splits, run, lambda _step, _value: None, [])
+    names = list(evaluation.metrics)
+    table = Table("fold", "best epoch", *names)
+    for number, result in enumerate(evaluation.runs, 1):
+        table.add_row(str(number), str(result.best_epoch), *(f"{result.best_metrics[name]:.4f}" for name in names))
+    table.add_section()
+    table.add_row("mean", "", *(f"{evaluation.metrics[name]:.4f}" for name in names))
+    table.add_row("std", "", *(f"{_deviation([r.best_metrics[name] for r in evaluation.runs]):.4f}" for name in names))
+    screen.print(table)
+    screen.print(f"{folds.config.aggregation} {config.metric} {evaluation.value:.6g} over {folds.config.n_folds} folds, in {run.path}")
+
+
+def _deviation(values: list[float]) -> float:
+    """Return the standard deviation of a sample."""
+    from statistics import stdev
+
+    return stdev(values)

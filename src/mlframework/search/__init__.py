@@ -1,0 +1,1 @@
+"""Searching hyperparameters: a trial is a config, trained by the one trainer."""

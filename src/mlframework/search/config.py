@@ -1,0 +1,84 @@
+"""The `search:` section, and the whole config file: a training run with an optional search."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from mlframework import metrics
+from mlframework.config.base import Config
+from mlframework.experiment import ExperimentConfig
+from mlframework.metrics import Direction
+from mlframework.plans import CrossValidation
+from mlframework.search.parameters import Parameter
+from mlframework.search.pruners import MedianPruner, PrunerConfig
+from mlframework.search.samplers import SamplerConfig, TPESampler
+
+
+class SearchConfig(Config):
+    """What is searched, how, and with what budget."""
+
+    study_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+    """Name of the study and of its folder; null: the config's name and `_optimization`."""
+    storage: str = "sqlite:///optuna_studies.db"
+    """Where trials are kept: `sqlite:///file.db`, `journal:///file.log`, or `postgresql://user:${DB_PASSWORD}@host/db`."""
+    n_trials: Annotated[int, Field(gt=0)] = 50
+    """Trials of the study in all, whoever runs them."""
+    timeout: Annotated[float, Field(gt=0)] | None = None
+    """Seconds after which no further trial is started; null: no limit."""
+    metric: str | None = None
+    """What is searched for; null: the config's `metric`."""
+    direction: Literal["maximize", "minimize"] | None = None
+    """Has to agree with the metric, which knows it; may be left out."""
+    sampler: SamplerConfig = TPESampler()
+    """What suggests hyperparameters."""
+    pruner: PrunerConfig = MedianPruner()
+    """What stops trials that promise nothing."""
+    search_space: Annotated[dict[str, Parameter], Field(min_length=1)]
+    """Dotted key of a setting, and the values to search."""
+    cross_validation: CrossValidation = CrossValidation()
+    """Whether each trial is trained on several folds."""
+    lease_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds without a sign of life after which a process on another machine is taken for dead, and its trial taken over."""
+
+    @model_validator(mode="after")
+    def _direction_agrees(self) -> "SearchConfig":
+        if self.metric is not None:
+            known = metrics.direction_of(self.metric)
+            if self.direction not in (None, known):
+                raise ValueError(f"direction: {self.direction} contradicts metric: {self.metric}, which one has to {known}")
+        return self
+
+
+class ConfigFile(ExperimentConfig):
+    """A config file: a training run, and the search of its hyperparameters."""
+
+    search: SearchConfig | None = None
+    """How hyperparameters are searched; needed by ml-search alone."""
+
+    @model_validator(mode="after")
+    def _search_fits(self) -> "ConfigFile":
+        if self.search is None:
+            return self
+        known = metrics.direction_of(self.search_metric)
+        if self.search.direction not in (None, known):
+            raise ValueError(
+                f"search.direction: {self.search.direction} contradicts metric: {self.metric}, which one has to {known}"
+            )
+        if self.search_metric.startswith("test_"):
+            raise ValueError(f"search.metric: {self.search_metric} would search on the test split; use a val_ metric")
+        return self
+
+    @property
+    def search_metric(self) -> str:
+        """The metric in force in a search."""
+        return (self.search.metric if self.search is not None else None) or self.metric
+
+    @property
+    def search_direction(self) -> Direction:
+        """Which direction of it is better."""
+        return metrics.direction_of(self.search_metric)
+
+    @property
+    def study_name(self) -> str:
+        """Name of the study."""
+        return (self.search.study_name if self.search is not None else None) or f"{self.name}_optimization"

@@ -1,0 +1,52 @@
+"""The study loop: claim a place, train its trial, until all places are done."""
+
+import time
+from dataclasses import dataclass
+
+from mlframework.search.objective import LoadSplits, Watcher, run_place
+from mlframework.search.results import TrialRecord, best_of, keep_best_checkpoints, write_best, write_results
+from mlframework.search.storage import translated
+from mlframework.search.study import OpenStudy
+
+
+@dataclass(frozen=True)
+class SearchEnd:
+    """Why a search ended: `done`, `timeout`, or `others` while other workers still train the last trials."""
+
+    why: str
+    records: list[TrialRecord]
+
+
+def search(study: OpenStudy, load: LoadSplits, watcher: Watcher) -> SearchEnd:
+    """Run trials until the study has all that it may have.
+
+    After every trial the best config and the results are written, so that a search can be ended at any time.
+
+    Raises:
+        RunError: the study's folder cannot be written.
+        StorageError: the storage does not answer.
+    """
+    started = time.monotonic()
+    timeout = study.spec.timeout
+    while timeout is None or time.monotonic() - started < timeout:
+        with translated(study.spec.storage):
+            lease = study.leases.claim(study.n_trials, study.unfinished)
+        if lease is None:
+            records = write_outputs(study)
+            return SearchEnd("others" if any(r.state == "running" for r in records) else "done", records)
+        try:
+            run_place(study, lease, load, watcher)
+        finally:
+            write_outputs(study)
+    return SearchEnd("timeout", write_outputs(study))
+
+
+def write_outputs(study: OpenStudy) -> list[TrialRecord]:
+    """Write all that stands in the study's folder beside its trials, and remove what need not be kept."""
+    records = [TrialRecord.of(trial) for trial in study.trials()]
+    best = best_of(records, study.spec.direction)
+    if best is not None:
+        write_best(study, best)
+    write_results(study, records)
+    keep_best_checkpoints(study, records)
+    return records

@@ -1,0 +1,184 @@
+"""From a claimed place of the study to a finished trial: suggest, decode, train, tell."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlframework.config.decode import decode
+from mlframework.config.yaml import Document
+from mlframework.data.splits import Splits
+from mlframework.errors import LeaseLost, MlframeworkError, RunError, StorageError, TrialPruned
+from mlframework.experiment import ExperimentConfig, start_run
+from mlframework.plans import Evaluation
+from mlframework.runs import RunDir, write_text
+from mlframework.search.lease import Heartbeat, Lease
+from mlframework.search.results import BEST_EPOCH, METRICS
+from mlframework.search.storage import translated
+from mlframework.search.study import PLACE, REASON, OpenStudy, quiet_optuna
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import Trial, TrialState
+
+LoadSplits = Callable[[ExperimentConfig], Splits[Any]]
+"""Gives the splits of a trial's config; there is no test split in them."""
+
+
+class Watcher(Protocol):
+    """Is told what a search does."""
+
+    def trial_started(self, number: int, params: Mapping[str, Any], num_epochs: int) -> None:
+        """A trial starts, or goes on from its checkpoint."""
+
+    def epoch_ended(self, number: int, epoch: int, value: float) -> None:
+        """A trial reported a value."""
+
+    def trial_ended(self, number: int) -> None:
+        """A trial ended, and the storage knows it."""
+
+    def trial_lost(self, number: int) -> None:
+        """Another worker owns the trial now."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended, as the storage is told.
+
+    Attributes:
+        state: Optuna's name of the state: COMPLETE, PRUNED or FAIL.
+        evaluation: what was found, for a complete trial.
+        reason: why it was pruned or failed.
+    """
+
+    state: str
+    evaluation: Evaluation | None = None
+    reason: str | None = None
+
+
+def run_place(study: OpenStudy, lease: Lease, load: LoadSplits, watcher: Watcher) -> None:
+    """Train the trial of a claimed place to its end, and tell the storage.
+
+    Raises:
+        RunError: the study's folder cannot be written: nothing further can work.
+        StorageError: the storage does not answer.
+        KeyboardInterrupt, Terminated: the place is let go, its checkpoint kept.
+    """
+    spec = study.spec
+    try:
+        with translated(spec.storage), quiet_optuna():
+            study.study.sampler = spec.sampler.build(spec.seed, lease.place, spec.space.parameters)
+            trial = _open_trial(study.study, lease)
+            lease = study.leases.bind(lease, trial.number)
+    except LeaseLost:
+        return
+    run = spec.folder.trial(trial.number)
+    try:
+        with Heartbeat(study.leases, lease, spec.lease_seconds) as heartbeat:
+            outcome = _attempt(study, trial, run, load, watcher, heartbeat)
+        # The last look before the commit: whoever lost the place meanwhile must not tell.
+        study.leases.renew(lease)
+        with translated(spec.storage):
+            _tell(study.study, trial, outcome)
+    except LeaseLost:
+        watcher.trial_lost(trial.number)
+        return
+    except BaseException:
+        study.leases.release(lease)
+        raise
+    watcher.trial_ended(trial.number)
+
+
+def _open_trial(study: Study, lease: Lease) -> Trial:
+    """Return the place's trial: the one that a former owner left, or a new one.
+
+    The trial is made with its place in it, so that a death between making and binding loses no trial.
+    """
+    from optuna.trial import Trial, TrialState, create_trial
+
+    storage = study._storage
+    left = [
+        frozen
+        for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if frozen.number == lease.trial or (lease.trial is None and frozen.user_attrs.get(PLACE) == lease.place)
+    ]
+    if left:
+        return Trial(study, left[0]._trial_id)
+    if lease.trial is not None:
+        raise LeaseLost(f"trial {lease.trial} was finished by another worker")
+    template = create_trial(state=TrialState.RUNNING, user_attrs={PLACE: lease.place})
+    return Trial(study, storage.create_new_trial(study._study_id, template_trial=template))
+
+
+def _attempt(
+    study: OpenStudy, trial: Trial, run: RunDir, load: LoadSplits, watcher: Watcher, heartbeat: Heartbeat
+) -> Outcome:
+    spec = study.spec
+    try:
+        with translated(spec.storage), quiet_optuna():
+            params = spec.space.suggest(trial)
+        tree = spec.space.tree(params)
+        config = decode(ExperimentConfig, Document(tree, f"trial {trial.number}"))
+        watcher.trial_started(trial.number, params, config.training.num_epochs)
+        if not run.config.is_file():
+            start_run(run, tree)
+        report = _Reports(study, trial, watcher, heartbeat)
+        evaluation = spec.plan.evaluate(config, load(config), run, report, [])
+        return Outcome("COMPLETE", evaluation)
+    except TrialPruned as pruned:
+        return Outcome("PRUNED", reason=str(pruned))
+    except (LeaseLost, RunError, StorageError):
+        raise
+    except MlframeworkError as error:
+        return Outcome("FAIL", reason=str(error))
+    except Exception as error:  # noqa: BLE001 - whatever a trial raises is its own failure; the search goes on
+        write_text(run.path / "error.txt", traceback.format_exc())
+        return Outcome("FAIL", reason=_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+        return f"out of memory: {text[0] if text else type(error).__name__}; a smaller training.batch_size may help"
+    return f"{type(error).__name__}: {text[0] if text else ''}"[:500]
+
+
+class _Reports:
+    """Passes a trial's values to the storage, and ends it where the pruner says so or the lease is lost."""
+
+    def __init__(self, study: OpenStudy, trial: Trial, watcher: Watcher, heartbeat: Heartbeat) -> None:
+        self._study, self._trial, self._watcher, self._heartbeat = study, trial, watcher, heartbeat
+        with translated(study.spec.storage):
+            self._known = set(study.study._storage.get_trial(trial._trial_id).intermediate_values)
+
+    def __call__(self, step: int, value: float) -> None:
+        self._heartbeat.check()
+        with translated(self._study.spec.storage):
+            if step not in self._known:
+                self._trial.report(value, step)
+                self._known.add(step)
+            condemned = self._trial.should_prune()
+        self._watcher.epoch_ended(self._trial.number, step, value)
+        if condemned:
+            spec = self._study.spec
+            raise TrialPruned(f"{spec.metric} {value:.6g} at step {step} is behind the other trials ({spec.pruner.type})")
+
+
+def _tell(study: Study, trial: Trial, outcome: Outcome) -> None:
+    from optuna.trial import TrialState
+
+    state: TrialState = TrialState[outcome.state]
+    if outcome.reason is not None:
+        trial.set_user_attr(REASON, outcome.reason)
+    evaluation = outcome.evaluation
+    if evaluation is not None:
+        trial.set_user_attr(BEST_EPOCH, evaluation.best_epoch)
+        trial.set_user_attr(METRICS, dict(evaluation.metrics))
+    try:
+        study.tell(trial, evaluation.value if evaluation is not None else None, state=state)
+    except (ValueError, RuntimeError) as error:
+        if study._storage.get_trial(trial._trial_id).state.is_finished():
+            raise LeaseLost(f"trial {trial.number} was finished by another worker") from error
+        raise

@@ -1,0 +1,137 @@
+"""What a study found: results.json, trials.csv, the best config and the best hyperparameters."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlframework.config import yaml
+from mlframework.config.override import get
+from mlframework.metrics import Direction
+from mlframework.runs import FORMAT, read_json, write_json, write_text
+from mlframework.search.study import REASON, OpenStudy, StudyFolder
+from mlframework.training.checkpoint import Checkpoints
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+KEPT_CHECKPOINTS = 3
+MERGED_HYPERPARAMETERS = Path("models/best_hyperparameters.json")
+BEST_EPOCH, METRICS = "mlframework:best_epoch", "mlframework:metrics"
+_STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial, as results.json and trials.csv tell of it.
+
+    Attributes:
+        number: Optuna's number of the trial.
+        state: complete, pruned, failed, running or waiting.
+        value: the best epoch's metric; a pruned trial's last report; None for others.
+        params: dotted key to value.
+        best_epoch: of a complete trial.
+        epochs: how many were reported.
+        seconds: wall time from start to end, None while it runs.
+        reason: why it failed or was pruned.
+        metrics: of the best epoch.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    params: Mapping[str, Any]
+    best_epoch: int | None
+    epochs: int
+    seconds: float | None
+    reason: str | None
+    metrics: Mapping[str, float]
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> TrialRecord:
+        """Return the record of one of Optuna's trials."""
+        return cls(
+            number=trial.number,
+            state=_STATES[trial.state.name],
+            value=trial.value if trial.state.name in ("COMPLETE", "PRUNED") else None,
+            params=dict(trial.params),
+            best_epoch=trial.user_attrs.get(BEST_EPOCH),
+            epochs=len(trial.intermediate_values),
+            seconds=trial.duration.total_seconds() if trial.duration is not None else None,
+            reason=trial.user_attrs.get(REASON),
+            metrics=trial.user_attrs.get(METRICS, {}),
+        )
+
+
+def best_of(records: Sequence[TrialRecord], direction: Direction) -> TrialRecord | None:
+    """Return the complete trial with the best value, the first of them; None where none is complete."""
+    ranked = ranking(records, direction)
+    return ranked[0] if ranked else None
+
+
+def ranking(records: Sequence[TrialRecord], direction: Direction) -> list[TrialRecord]:
+    """Return the complete trials, the best first."""
+    complete = [record for record in records if record.state == "complete" and record.value is not None]
+    sign = -1 if direction == "maximize" else 1
+    return sorted(complete, key=lambda record: (sign * (record.value or 0.0), record.number))
+
+
+def keep_best_checkpoints(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
+    """Remove the checkpoints of trials that are done and not among the best few."""
+    kept = {record.number for record in ranking(records, study.spec.direction)[:KEPT_CHECKPOINTS]}
+    for record in records:
+        if record.state in ("complete", "pruned", "failed") and record.number not in kept:
+            run = study.spec.folder.trial(record.number)
+            for checkpoints in (run.checkpoints, *run.path.glob("fold_*/checkpoints")):
+                Checkpoints(checkpoints, "").remove()
+
+
+def write_best(study: OpenStudy, best: TrialRecord) -> None:
+    """Write best_config.yaml and best_hyperparameters.json, and merge the latter into models/ by model."""
+    folder, spec = study.spec.folder, study.spec
+    config_file = folder.trial(best.number).config
+    tree = yaml.read(config_file).tree if config_file.is_file() else spec.space.tree(best.params)
+    header = f"# Best of study {spec.name}: trial {best.number}, {spec.metric} {best.value}\n"
+    write_text(folder.best_config, header + yaml.dump(tree))
+    model = str(get(tree, "model.architecture"))
+    params = {key: value for key, value in best.params.items() if key != "model.architecture"}
+    write_json(folder.best_hyperparameters, {model: params})
+    merged = read_json(MERGED_HYPERPARAMETERS) if MERGED_HYPERPARAMETERS.is_file() else {}
+    write_json(MERGED_HYPERPARAMETERS, {**merged, model: params})
+
+
+def write_results(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
+    """Write results.json and trials.csv."""
+    spec = study.spec
+    best = best_of(records, spec.direction)
+    content = {
+        "format": FORMAT,
+        "study_name": spec.name,
+        "metric": spec.metric,
+        "direction": spec.direction,
+        "best_trial": best.number if best is not None else None,
+        "best_value": best.value if best is not None else None,
+        "best_params": dict(best.params) if best is not None else None,
+        "trials": [_as_dict(record) for record in records],
+    }
+    write_json(spec.folder.results, content)
+    _write_csv(spec.folder, records)
+
+
+def _as_dict(record: TrialRecord) -> dict[str, Any]:
+    return {**record.__dict__, "params": dict(record.params), "metrics": dict(record.metrics)}
+
+
+def _write_csv(folder: StudyFolder, records: Sequence[TrialRecord]) -> None:
+    keys = sorted({key for record in records for key in record.params})
+    columns = ["number", "state", "value", "best_epoch", "epochs", "seconds", "reason"]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*columns, *keys])
+    for record in records:
+        writer.writerow([*(getattr(record, column) for column in columns), *(record.params.get(key) for key in keys)])
+    write_text(folder.trials, buffer.getvalue())

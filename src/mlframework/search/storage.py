@@ -1,0 +1,135 @@
+"""Opening a study's storage: SQLite, a journal file, or PostgreSQL."""
+
+from __future__ import annotations
+
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mlframework.config.decode import expand
+from mlframework.errors import MissingExtraError, StorageError
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+T = TypeVar("T")
+_ATTEMPTS = 6  # of opening a fresh database that other workers are opening, too
+
+
+def masked(url: str) -> str:
+    """Return a storage URL as it may be shown and written: a password is `***`, `${VAR}` stays."""
+    return re.sub(r"(://[^:/@]*:)(?!\$\{)[^@]*@", r"\1***@", url)
+
+
+def open_storage(url: str) -> BaseStorage:
+    """Open a storage.
+
+    Args:
+        url: `sqlite:///file.db`, `journal:///file.log`, or `postgresql://...`; `${VAR}` is taken from the environment.
+
+    Raises:
+        StorageError: it cannot be opened, or does not answer.
+        MissingExtraError: the driver of the database is not installed.
+    """
+    try:
+        address = expand(url)
+    except KeyError as error:
+        raise StorageError(f"{masked(url)}: the environment variable {error.args[0]} is not set") from None
+    if "***@" in address:
+        raise StorageError(f"{url}: the password was not recorded; give the storage with --storage, or write it as ${{VAR}}")
+    with translated(url):
+        if address.startswith("journal:///"):
+            return _journal(Path(address.removeprefix("journal:///")))
+        return _retried(lambda: _database(address))
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Turn what a database raises into one message.
+
+    Raises:
+        StorageError: with what the database said.
+    """
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+    try:
+        yield
+    except ArgumentError:
+        raise StorageError(
+            f"search.storage: {masked(url)!r} is no storage; write sqlite:///file.db, journal:///file.log or "
+            "postgresql://user:${DB_PASSWORD}@host/db"
+        ) from None
+    except ModuleNotFoundError as error:
+        if error.name in ("psycopg", "psycopg2"):
+            raise MissingExtraError("psycopg", "postgres", "PostgreSQL") from None
+        raise StorageError(f"search.storage: {masked(url)}: its driver is not installed ({error.name})") from None
+    except (SQLAlchemyError, StorageInternalError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error.__cause__ or error).strip().splitlines()[0]
+        raise StorageError(f"search.storage: {masked(url)} cannot be used: {reason}; {_remedy(reason)}") from error
+
+
+def _remedy(reason: str) -> str:
+    remedies = {
+        "unable to open": "does its folder exist, and may you write there?",
+        "not a database": "that file is no SQLite database; name another one",
+        "full": "make room on the disk, then go on with --resume",
+        "readonly": "make it writable, or name another file",
+        "locked": "another program holds it; stop that, or use postgresql:// or journal:///",
+        "refused": "does the database server run, and is the port right?",
+        "password": "check user and password",
+    }
+    return next((text for sign, text in remedies.items() if sign in reason.lower()), "check the address, then try again")
+
+
+def _journal(path: Path) -> BaseStorage:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    if not path.parent.is_dir():
+        raise StorageError(f"search.storage: journal:///{path}: the folder {path.parent} does not exist; make it first")
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _database(address: str) -> BaseStorage:
+    from optuna.storages import RDBStorage
+    from sqlalchemy import event
+
+    address = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", address)
+    is_sqlite = address.startswith("sqlite")
+    # SQLite's writers wait for one another; a server's idle connections are tried before they are used.
+    options: dict[str, Any] = {"connect_args": {"timeout": 60}} if is_sqlite else {"pool_pre_ping": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        storage = RDBStorage(address, engine_kwargs=options)
+    if is_sqlite:
+        event.listen(storage.engine, "connect", _tune_sqlite)
+        storage.engine.dispose()
+    return storage
+
+
+def _tune_sqlite(connection: Any, _record: object) -> None:
+    """Write-ahead logging: readers do not wait for writers, and a commit waits for one write instead of three."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def _retried(make: Callable[[], T]) -> T:
+    """Try again where several processes create the tables of a fresh database at once: all but one fail."""
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    for attempt in range(_ATTEMPTS):
+        try:
+            return make()
+        except (IntegrityError, OperationalError, ProgrammingError) as error:
+            raced = isinstance(error, IntegrityError) or "already exists" in str(error) or "locked" in str(error)
+            if not raced or attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(0.1 * 2**attempt)
+    raise AssertionError("the last attempt returns or raises")

@@ -1,0 +1,279 @@
+"""A study: made or opened, with its folder, its leases, and what it was started with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlframework.errors import MissingExtraError, StudyError
+from mlframework.metrics import Direction
+from mlframework.plans import Plan
+from mlframework.registry import nearest
+from mlframework.runs import FORMAT, RunDir, read_json, write_json, writing
+from mlframework.search.lease import Leases, open_ledger
+from mlframework.search.pruners import PrunerConfig
+from mlframework.search.samplers import SamplerConfig
+from mlframework.search.space import Space
+from mlframework.search.storage import masked, open_storage, translated
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+STUDIES = Path("runs/optuna_studies")
+STARTED_WITH = "mlframework:started_with"
+PLACE = "mlframework:place"
+REASON = "mlframework:reason"
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The folder of a study: results, the best config, a run folder a trial, plots."""
+
+    path: Path
+
+    @property
+    def study(self) -> Path:
+        return self.path / "study.json"
+
+    @property
+    def best_config(self) -> Path:
+        return self.path / "best_config.yaml"
+
+    @property
+    def best_hyperparameters(self) -> Path:
+        return self.path / "best_hyperparameters.json"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results.json"
+
+    @property
+    def trials(self) -> Path:
+        return self.path / "trials.csv"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    def trial(self, number: int) -> RunDir:
+        """Return the run folder of a trial."""
+        return RunDir(self.path / f"trial_{number:04d}")
+
+
+@dataclass(frozen=True)
+class SearchSpec:
+    """All that a search was asked to do, decided before trial 0.
+
+    Attributes:
+        name: of the study.
+        folder: of the study.
+        storage: the URL as written: a `${VAR}` in it is not expanded.
+        metric: what is searched for.
+        direction: which direction of it is better.
+        n_trials: trials of the study in all; None goes on with as many as there are, plus `add_trials`.
+        add_trials: trials more than the study has.
+        timeout: seconds after which no further trial is started.
+        seed: seeds the suggestions.
+        num_epochs: the most epochs that a trial may have.
+        space: what is searched.
+        sampler: what suggests.
+        pruner: what stops.
+        plan: how a trial is judged.
+        lease_seconds: how long a silent worker is waited for.
+        fingerprint: what trials of one study must have in common.
+    """
+
+    name: str
+    folder: StudyFolder
+    storage: str
+    metric: str
+    direction: Direction
+    n_trials: int
+    add_trials: int
+    timeout: float | None
+    seed: int
+    num_epochs: int
+    space: Space
+    sampler: SamplerConfig
+    pruner: PrunerConfig
+    plan: Plan
+    lease_seconds: float
+    fingerprint: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """A study that trials can be added to.
+
+    Attributes:
+        spec: what it was asked to do.
+        study: Optuna's study.
+        leases: who owns which trial.
+        n_trials: trials of the study in all.
+    """
+
+    spec: SearchSpec
+    study: Study
+    leases: Leases
+    n_trials: int
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return the trials so far, by number."""
+        with translated(self.spec.storage):
+            return self.study.get_trials(deepcopy=False)
+
+    def unfinished(self) -> set[int]:
+        """Return the numbers of the trials that are not finished."""
+        return {trial.number for trial in self.trials() if not trial.state.is_finished()}
+
+
+def require_optuna() -> None:
+    """Raise where the extra is missing.
+
+    Raises:
+        MissingExtraError: Optuna is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise MissingExtraError("optuna", "optuna", "A search") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def stored_fingerprint(storage: BaseStorage, name: str, url: str) -> dict[str, Any] | None:
+    """Return what a study was started with, or None where the storage has no such study."""
+    with translated(url):
+        try:
+            study_id = storage.get_study_id_from_name(name)
+        except KeyError:
+            return None
+        found: dict[str, Any] = json.loads(storage.get_study_user_attrs(study_id).get(STARTED_WITH, "{}"))
+        return found
+
+
+def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool) -> OpenStudy:
+    """Make the study, or open the one that exists.
+
+    Raises:
+        StudyError: it exists and `resume` is false, or it was started with other settings.
+    """
+    import optuna
+
+    before = stored_fingerprint(storage, spec.name, spec.storage)
+    if before is not None and not resume:
+        raise StudyError(
+            f"the study {spec.name!r} exists already in {masked(spec.storage)}, its folder is {spec.folder.path}; "
+            "go on with it by --resume, or start another one by --study-name"
+        )
+    if before is None and spec.folder.study.exists() and not resume:
+        raise StudyError(
+            f"{spec.folder.path} is the folder of a study {spec.name!r} that {masked(spec.storage)} does not have; "
+            "move it away, name its storage with --storage, or start another one by --study-name"
+        )
+    if before is not None:
+        _refuse_other_settings(spec, before)
+    with translated(spec.storage):
+        # Two workers that find no study both make it: the second one's attempt is told that it exists.
+        study = optuna.create_study(
+            study_name=spec.name, storage=storage, direction=spec.direction, load_if_exists=True,
+            pruner=spec.pruner.build(spec.num_epochs),
+        )  # fmt: skip
+        if before is None:
+            study.set_user_attr(STARTED_WITH, json.dumps(spec.fingerprint, sort_keys=True))
+        leases = Leases(open_ledger(storage, study._study_id), spec.lease_seconds)
+        n_trials = leases.places() + spec.add_trials if spec.add_trials else spec.n_trials
+    _write_study_file(spec)
+    return OpenStudy(spec, study, leases, n_trials)
+
+
+def _write_study_file(spec: SearchSpec) -> None:
+    with writing(spec.folder.path):
+        spec.folder.path.mkdir(parents=True, exist_ok=True)
+    content = {
+        "format": FORMAT,
+        "study_name": spec.name,
+        "storage": masked(spec.storage),
+        "metric": spec.metric,
+        "direction": spec.direction,
+    }
+    write_json(spec.folder.study, content)
+
+
+def _refuse_other_settings(spec: SearchSpec, before: Mapping[str, Any]) -> None:
+    changed = sorted(_differences(before, json.loads(json.dumps(spec.fingerprint)), ""))
+    if changed:
+        listed = "\n".join(f"  {line}" for line in changed[:20])
+        raise StudyError(
+            f"the study {spec.name!r} was started with other settings, its trials would not be comparable:\n{listed}\n"
+            "set them back, or start another study by --study-name"
+        )
+
+
+def _differences(before: Any, now: Any, key: str) -> list[str]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        inner = dict.fromkeys([*before, *now])
+        return [line for k in inner for line in _differences(before.get(k), now.get(k), f"{key}.{k}".strip("."))]
+    return [] if before == now else [f"{key}: {before!r} then, {now!r} now"]
+
+
+def find_study(name: str, storage_url: str | None) -> tuple[Study, str, Direction, StudyFolder]:
+    """Open a study for reading.
+
+    Args:
+        name: of the study.
+        storage_url: its storage, or None for the one that the study's folder records.
+
+    Returns:
+        Optuna's study, the metric, its direction, and the study's folder.
+
+    Raises:
+        StudyError: there is no such study; the message names those that are there.
+    """
+    import optuna
+
+    require_optuna()
+    folder = StudyFolder(STUDIES / name)
+    recorded = read_json(folder.study) if folder.study.is_file() else {}
+    url = storage_url or recorded.get("storage")
+    if url is None:
+        known = sorted(path.parent.name for path in STUDIES.glob("*/study.json"))
+        raise StudyError(_no_study(name, f"in {STUDIES}", known))
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///").split("?")[0]).is_file():
+        raise StudyError(f"{url}: there is no such database; give the study's storage with --storage")
+    storage = open_storage(url)
+    with translated(url):
+        try:
+            study = optuna.load_study(study_name=name, storage=storage)
+        except KeyError:
+            known = [study.study_name for study in storage.get_all_studies()]
+            raise StudyError(_no_study(name, f"in {masked(url)}", known)) from None
+        started_with = json.loads(study.user_attrs.get(STARTED_WITH, "{}"))
+    direction: Direction = "maximize" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "minimize"
+    metric = recorded.get("metric") or started_with.get("metric") or "value"
+    return study, metric, direction, folder
+
+
+def _no_study(name: str, where: str, known: list[str]) -> str:
+    if not known:
+        return f"there is no study {name!r} {where}: there is none at all; ml-search makes one"
+    near = nearest(name, known)
+    guess = f"; did you mean {near!r}?" if near else ""
+    return f"there is no study {name!r} {where}{guess} (there: {', '.join(sorted(known))})"
+
+
+@contextlib.contextmanager
+def quiet_optuna() -> Any:
+    """Keep Optuna's warnings about its experimental parts from the terminal."""
+    import warnings
+
+    from optuna.exceptions import ExperimentalWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
