@@ -85,7 +85,9 @@ class Folds:
     ) -> Evaluation:
         """Train once a fold, each in a folder `fold_1`, `fold_2` ... of the run's."""
         results: list[RunResult] = []
-        for number, fold in enumerate(cut_folds(splits, self.config.n_folds, config.data.split.strategy, config.seed), 1):
+        for number, fold in enumerate(
+            cut_folds(splits, self.config.n_folds, config.data.split.strategy, config.seed), 1
+        ):
             reporting = [_Reporting(report)] if number == 1 else []
             results.append(train(config, fold, RunDir(run.path / f"fold_{number}"), [*callbacks, *reporting]))
             if number > 1:
@@ -123,7 +125,9 @@ def cut_folds(splits: Splits[Any], n_folds: int, strategy: str | None, seed: int
     classes = together.targets if together.targets.dtype.kind in "iu" else None
     smallest = len(together) if classes is None else int(np.bincount(classes)[np.bincount(classes) > 0].min())
     if smallest < n_folds:
-        raise DataError(f"cross_validation.n_folds: {n_folds} is more than the {smallest} examples of the smallest class")
+        raise DataError(
+            f"cross_validation.n_folds: {n_folds} is more than the {smallest} examples of the smallest class"
+        )
     if strategy == "time":
         cuts = TimeSeriesSplit(n_folds).split(np.zeros(len(together)))
     elif classes is not None and strategy != "random":

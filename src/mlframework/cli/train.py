@@ -26,7 +26,9 @@ def main() -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser("ml-train", "Train the run that a config describes, into a folder of its own under runs/.", OVERRIDES_HELP)
+    parser = Parser(
+        "ml-train", "Train the run that a config describes, into a folder of its own under runs/.", OVERRIDES_HELP
+    )
     parser.add_argument("--config", metavar="F", help="the YAML file; not needed with --resume RUN")
     parser.add_argument(
         "--mode", choices=["train", "final"], default="train",
@@ -44,7 +46,9 @@ def _parser() -> Parser:
         "--cross-validate", nargs="?", const=0, type=int, metavar="N",
         help="train on N folds instead of one split (default: search.cross_validation.n_folds), and show a table",
     )  # fmt: skip
-    parser.add_argument("--print-config", action="store_true", help="show every setting with its value, and train nothing")
+    parser.add_argument(
+        "--print-config", action="store_true", help="show every setting with its value, and train nothing"
+    )
     return parser
 
 
@@ -75,12 +79,14 @@ def _train(read: ReadConfig, mode: str) -> None:
     config, tree = _experiment(read)
     splits = load_data(config)
     if mode == "final" and splits.test is None:
-        raise ConfigError([Problem("ml-train", "--mode final", "there is no test split; set data.split.test_fraction above 0")])
+        raise ConfigError(
+            [Problem("ml-train", "--mode final", "there is no test split; set data.split.test_fraction above 0")]
+        )
     run = RunDir.create(RUNS, run_name(config.name, read.overrides))
     start_run(run, tree)
     result = _select(config, run)
     if mode == "final":
-        _final(config, run, result)
+        final_of(run, result.best_epoch, f"{run.path.name}-final")
 
 
 def _experiment(read: ReadConfig) -> tuple[ExperimentConfig, dict[str, object]]:
@@ -100,7 +106,9 @@ def _select(config: ExperimentConfig, run: RunDir) -> RunResult:
     screen = console.out()
     splits = load_data(config).without_test()
     n_val = len(splits.val) if splits.val is not None else 0
-    screen.print(f"{config.name}: {config.model.architecture} on {len(splits.train)} examples, {n_val} to validate, into {run.path}")
+    screen.print(
+        f"{config.name}: {config.model.architecture} on {len(splits.train)} examples, {n_val} to validate, into {run.path}"
+    )
     console.say_on_interrupt(f"the last finished epoch is saved; go on with: ml-train --resume {run.path}")
     result = train(config, splits, run, [ProgressBar(screen, config.training.num_epochs)])
     export(config, splits, run, "best")
@@ -111,16 +119,19 @@ def _select(config: ExperimentConfig, run: RunDir) -> RunResult:
     return result
 
 
-def _final(config: ExperimentConfig, selected: RunDir, result: RunResult) -> None:
+def final_of(selected: RunDir, num_epochs: int, name: str) -> None:
+    """Make the final run of a run or trial that was selected, into a folder of its own."""
     from mlframework.config import yaml
-    from mlframework.experiment import start_run
+    from mlframework.config.decode import decode
+    from mlframework.experiment import ExperimentConfig, start_run
     from mlframework.final import mark_final
     from mlframework.runs import RunDir
 
-    run = RunDir.create(RUNS, f"{selected.path.name}-final")
-    start_run(run, yaml.read(selected.config).tree)
-    mark_final(run, result.best_epoch, selected)
-    _refit(config, run, result.best_epoch)
+    document = yaml.read(selected.config)
+    run = RunDir.create(RUNS, name)
+    start_run(run, document.tree)
+    mark_final(run, num_epochs, selected)
+    _refit(decode(ExperimentConfig, document), run, num_epochs)
 
 
 def _refit(config: ExperimentConfig, run: RunDir, num_epochs: int) -> None:
@@ -152,16 +163,18 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
     epochs = final_epochs(run)
     done = run.read_result()
     if done is not None and (epochs is None or "test_metrics" in done):
-        console.out().print(f"{run.path} is finished already: {done['metric']} {done['value']} at epoch {done['best_epoch']}")
+        console.out().print(
+            f"{run.path} is finished already: {done['metric']} {done['value']} at epoch {done['best_epoch']}"
+        )
         if epochs is None and arguments.mode == "final":
-            _final(config, run, _select(config, run))
+            final_of(run, _select(config, run).best_epoch, f"{run.path.name}-final")
         return
     if epochs is not None:
         _refit(config, run, epochs)
         return
     result = _select(config, run)
     if arguments.mode == "final":
-        _final(config, run, result)
+        final_of(run, result.best_epoch, f"{run.path.name}-final")
 
 
 def _newest_unfinished(config_path: str | None) -> RunDir:
@@ -204,7 +217,9 @@ def _cross_validate(read: ReadConfig, n_folds: int) -> None:
     table.add_row("mean", "", *(f"{evaluation.metrics[name]:.4f}" for name in names))
     table.add_row("std", "", *(f"{_deviation([r.best_metrics[name] for r in evaluation.runs]):.4f}" for name in names))
     screen.print(table)
-    screen.print(f"{folds.config.aggregation} {config.metric} {evaluation.value:.6g} over {folds.config.n_folds} folds, in {run.path}")
+    screen.print(
+        f"{folds.config.aggregation} {config.metric} {evaluation.value:.6g} over {folds.config.n_folds} folds, in {run.path}"
+    )
 
 
 def _deviation(values: list[float]) -> float:

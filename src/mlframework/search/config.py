@@ -45,7 +45,9 @@ class SearchConfig(Config):
         if self.metric is not None:
             known = metrics.direction_of(self.metric)
             if self.direction not in (None, known):
-                raise ValueError(f"direction: {self.direction} contradicts metric: {self.metric}, which one has to {known}")
+                raise ValueError(
+                    f"direction: {self.direction} contradicts metric: {self.metric}, which one has to {known}"
+                )
         return self
 
 

@@ -140,7 +140,11 @@ def _attempt(
 
 def _reason(error: Exception) -> str:
     text = str(error).strip().splitlines()
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    ):
         return f"out of memory: {text[0] if text else type(error).__name__}; a smaller training.batch_size may help"
     return f"{type(error).__name__}: {text[0] if text else ''}"[:500]
 
@@ -163,7 +167,9 @@ class _Reports:
         self._watcher.epoch_ended(self._trial.number, step, value)
         if condemned:
             spec = self._study.spec
-            raise TrialPruned(f"{spec.metric} {value:.6g} at step {step} is behind the other trials ({spec.pruner.type})")
+            raise TrialPruned(
+                f"{spec.metric} {value:.6g} at step {step} is behind the other trials ({spec.pruner.type})"
+            )
 
 
 def _tell(study: Study, trial: Trial, outcome: Outcome) -> None:

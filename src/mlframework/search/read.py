@@ -81,7 +81,9 @@ def _hyperparameters(path: str, document: Document) -> dict[str, Any]:
     model = str(get(document.tree, "model.architecture"))
     if model not in by_model:
         known = ", ".join(sorted(by_model)) or "none"
-        raise ConfigError([Problem(path, model, f"there are no hyperparameters of this model (there: {known}); ml-search finds some")])
+        raise ConfigError(
+            [Problem(path, model, f"there are no hyperparameters of this model (there: {known}); ml-search finds some")]
+        )
     found: dict[str, Any] = by_model[model]
     return found
 
@@ -107,7 +109,9 @@ def _unexpanded(value: Any, raw: Any) -> Any:
     if isinstance(raw, str) and "${" in raw:
         return raw
     if isinstance(value, dict):
-        return {key: _unexpanded(inner, raw.get(key) if isinstance(raw, Mapping) else None) for key, inner in value.items()}
+        return {
+            key: _unexpanded(inner, raw.get(key) if isinstance(raw, Mapping) else None) for key, inner in value.items()
+        }
     return value
 
 

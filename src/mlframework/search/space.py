@@ -121,14 +121,22 @@ def _resolve(
             return f"when: {named}: unknown setting", parameter
     tree = _tree_where(parameter, base)
     section, _, name = key.rpartition(".")
-    field = next((f for d, f in schema.discriminators(ExperimentConfig).items() if d.rpartition(".")[0] == section), None)
+    field = next(
+        (f for d, f in schema.discriminators(ExperimentConfig).items() if d.rpartition(".")[0] == section), None
+    )
     discriminator = f"{section}.{field.discriminator}" if field is not None else ""
     chooser = parameters.get(discriminator)
-    if field is not None and isinstance(chooser, Categorical) and key != discriminator and discriminator not in parameter.when:
+    if (
+        field is not None
+        and isinstance(chooser, Categorical)
+        and key != discriminator
+        and discriminator not in parameter.when
+    ):
         having = [
             choice
             for choice in chooser.choices
-            if (cls := schema.chosen(field, {str(field.discriminator): choice})) is not None and name in cls.model_fields
+            if (cls := schema.chosen(field, {str(field.discriminator): choice})) is not None
+            and name in cls.model_fields
         ]
         if having and having != chooser.choices:
             return None, parameter.model_copy(update={"when": {**parameter.when, discriminator: having}})
@@ -145,8 +153,13 @@ def _resolve(
             if name in cls.model_fields
             for tag in schema.tags(cls, str(field.discriminator))
         ]
-        return f"{discriminator} is {get(tree, discriminator)!r}, which has no {name}; {', '.join(owners[:5])} would", parameter
-    return "unknown setting" + (f"; did you mean {near!r}?" if near else "; --print-config lists the settings"), parameter
+        return (
+            f"{discriminator} is {get(tree, discriminator)!r}, which has no {name}; {', '.join(owners[:5])} would",
+            parameter,
+        )
+    return "unknown setting" + (
+        f"; did you mean {near!r}?" if near else "; --print-config lists the settings"
+    ), parameter
 
 
 def _known(key: str, base: Mapping[str, Any]) -> bool:
@@ -187,5 +200,7 @@ def _check_values(space: Space, document: Document) -> list[Problem]:
             _, found = check(ExperimentConfig, Document(apply(ExperimentConfig, tree, {key: value})[0]))
             for problem in found[:1]:
                 path = ("search", "search_space", key)
-                problems.append(Problem(document.key_place(path), key, f"{value!r} is refused: {problem.key}: {problem.what}"))
+                problems.append(
+                    Problem(document.key_place(path), key, f"{value!r} is refused: {problem.key}: {problem.what}")
+                )
     return problems

@@ -40,7 +40,9 @@ def open_storage(url: str) -> BaseStorage:
     except KeyError as error:
         raise StorageError(f"{masked(url)}: the environment variable {error.args[0]} is not set") from None
     if "***@" in address:
-        raise StorageError(f"{url}: the password was not recorded; give the storage with --storage, or write it as ${{VAR}}")
+        raise StorageError(
+            f"{url}: the password was not recorded; give the storage with --storage, or write it as ${{VAR}}"
+        )
     with translated(url):
         if address.startswith("journal:///"):
             return _journal(Path(address.removeprefix("journal:///")))
@@ -83,7 +85,9 @@ def _remedy(reason: str) -> str:
         "refused": "does the database server run, and is the port right?",
         "password": "check user and password",
     }
-    return next((text for sign, text in remedies.items() if sign in reason.lower()), "check the address, then try again")
+    return next(
+        (text for sign, text in remedies.items() if sign in reason.lower()), "check the address, then try again"
+    )
 
 
 def _journal(path: Path) -> BaseStorage:

@@ -1,0 +1,164 @@
+"""`ml-search`: search the hyperparameters that a config's `search:` section names."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from mlframework.cli import console
+from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides, positive_float, positive_int
+from mlframework.errors import ConfigError, Problem, TrainingError
+
+if TYPE_CHECKING:
+    from mlframework.data.splits import Splits
+    from mlframework.experiment import ExperimentConfig
+    from mlframework.search.loop import SearchEnd
+    from mlframework.search.read import ReadConfig
+    from mlframework.search.study import OpenStudy, SearchSpec
+
+
+def main() -> None:
+    """Entry point."""
+    console.run(_main)
+
+
+def _parser() -> Parser:
+    parser = Parser("ml-search", "Search hyperparameters: every trial is a training run of the config.", OVERRIDES_HELP)
+    parser.add_argument("--config", metavar="F", required=True, help="the YAML file, with a search: section")
+    parser.add_argument(
+        "--n-trials", type=positive_int, metavar="N", help="trials of the study in all (default: the config's, or 50)"
+    )
+    parser.add_argument(
+        "--add-trials", type=positive_int, metavar="N", help="with --resume: N trials more than the study has"
+    )
+    parser.add_argument(
+        "--timeout", type=positive_float, metavar="S", help="seconds after which no further trial is started"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the study, or join it while other processes search"
+    )
+    parser.add_argument("--study-name", metavar="S", help="name of the study and of its folder")
+    parser.add_argument("--storage", metavar="URL", help="sqlite:///file.db, journal:///file.log or postgresql://...")
+    parser.add_argument(
+        "--refit", action="store_true", help="end with the final run of the best config: refit, and test once"
+    )
+    parser.add_argument(
+        "--print-config", action="store_true", help="show every setting with its value, and search nothing"
+    )
+    return parser
+
+
+def _main() -> None:
+    arguments, extra = _parser().parse_known_args()
+    overrides = parse_overrides(extra)
+    for option, key in (("n_trials", "search.n_trials"), ("timeout", "search.timeout"),
+                        ("study_name", "search.study_name"), ("storage", "search.storage")):  # fmt: skip
+        if getattr(arguments, option) is not None:
+            overrides[key] = _as_yaml(getattr(arguments, option))
+    if arguments.add_trials and (not arguments.resume or arguments.n_trials):
+        what = "adds to a study that exists: give --resume with it, and leave out --n-trials"
+        raise ConfigError([Problem("ml-search", "--add-trials", what)])
+    from mlframework.search.read import print_config, read_config
+
+    read = read_config(arguments.config, overrides)
+    if read.config.search is None or read.space is None:
+        what = "there is no search: section; ml-init-config DATA --optuna writes one"
+        raise ConfigError([Problem(arguments.config, "search", what)])
+    if arguments.print_config:
+        console.out().print(print_config(read), end="", markup=False, soft_wrap=True)
+        return
+    study = _open(read, arguments)
+    _search(read, study, arguments)
+
+
+def _as_yaml(value: Any) -> str:
+    import json
+
+    return json.dumps(value) if isinstance(value, str) else str(value)
+
+
+def _open(read: ReadConfig, arguments: argparse.Namespace) -> OpenStudy:
+    from mlframework.search.setup import build_spec
+    from mlframework.search.storage import open_storage
+    from mlframework.search.study import open_study, require_optuna
+
+    require_optuna()
+    assert read.config.search is not None
+    storage = open_storage(read.document.tree["search"].get("storage") or read.config.search.storage)
+    spec = build_spec(read, storage, arguments.add_trials or 0)
+    # The data is loaded before the study is made: a folder that is not there leaves no study behind.
+    _load(_base_config(spec))
+    return open_study(spec, storage, arguments.resume)
+
+
+def _base_config(spec: SearchSpec) -> ExperimentConfig:
+    from mlframework.config.decode import decode
+    from mlframework.config.yaml import Document
+    from mlframework.experiment import ExperimentConfig
+
+    return decode(ExperimentConfig, Document(dict(spec.space.base)))
+
+
+def _load(config: ExperimentConfig) -> Splits[Any]:
+    """Return the splits that a search may see."""
+    from mlframework.experiment import load_data
+
+    return load_data(config).without_test()
+
+
+def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -> None:
+    from mlframework.cli.search_screen import SearchScreen, print_plan
+    from mlframework.search.loop import search
+
+    screen = console.out()
+    print_plan(screen, study, read.dropped)
+    resume = f"ml-search --config {arguments.config} --resume"
+    for option in ("n_trials", "study_name", "storage"):
+        if getattr(arguments, option) is not None:
+            resume += f" --{option.replace('_', '-')} {_shown(option, getattr(arguments, option))}"
+    # The overrides are part of what the study's trials have in common, so the resuming command has them, too.
+    own = ("search.n_trials", "search.timeout", "search.study_name", "search.storage")
+    resume += "".join(f" --{key} {_plain(value)}" for key, value in read.overrides.items() if key not in own)
+    console.say_on_interrupt(
+        f"finished trials are kept, the present one goes on from its last epoch; go on with: {resume}"
+    )
+    with SearchScreen(screen, study) as watcher:
+        end = search(study, _load, watcher)
+    _summarise(study, end, resume)
+    if arguments.refit:
+        _refit(study)
+
+
+def _shown(option: str, value: object) -> str:
+    from mlframework.search.storage import masked
+
+    return f"'{masked(str(value))}'" if option == "storage" else str(value)
+
+
+def _plain(value: object) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _summarise(study: OpenStudy, end: SearchEnd, resume: str) -> None:
+    from mlframework.cli.search_screen import print_best
+    from mlframework.search.results import best_of
+
+    screen = console.out()
+    if end.why == "timeout":
+        screen.print(f"the time is up: {len(end.records)} of {study.n_trials} trials; go on with: {resume}")
+    if end.why == "others":
+        screen.print("the last trials are still being trained by other processes")
+    if best_of(end.records, study.spec.direction) is None:
+        reasons = sorted({record.reason or record.state for record in end.records})
+        listed = "".join(f"\n  {reason}" for reason in reasons[:10])
+        raise TrainingError(f"no trial came to its end, there is no best one:{listed}")
+    print_best(screen, study, end.records)
+
+
+def _refit(study: OpenStudy) -> None:
+    from mlframework.cli.train import final_of
+    from mlframework.search.results import TrialRecord, best_of
+
+    best = best_of([TrialRecord.of(trial) for trial in study.trials()], study.spec.direction)
+    assert best is not None and best.best_epoch is not None  # a best trial is complete
+    final_of(study.spec.folder.trial(best.number), best.best_epoch, f"{study.spec.name}-final")

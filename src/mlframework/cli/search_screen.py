@@ -1,0 +1,203 @@
+"""What `ml-search` shows: the plan first, a live table while it runs, the best trial last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from mlframework.search.results import TrialRecord, best_of
+from mlframework.search.storage import masked
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
+
+    from mlframework.search.study import OpenStudy
+
+_ROWS = 15  # of the live table: the latest trials, and the best one
+_MAX_PARAMS = 6
+_COLOURS = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
+
+
+@dataclass
+class _Running:
+    number: int
+    num_epochs: int
+    params: Mapping[str, Any]
+    started: float
+    epoch: int = 0
+    value: float | None = None
+
+
+def print_plan(console: Console, study: OpenStudy, dropped: Sequence[str]) -> None:
+    """Print what will be searched, with what budget."""
+    from rich.table import Table
+
+    spec = study.spec
+    have = len(study.trials())
+    console.print(
+        f"study {spec.name}: {spec.direction} {spec.metric}, {study.n_trials} trials{f', {have} there already' if have else ''}"
+    )
+    console.print(f"  storage {masked(spec.storage)}, folder {spec.folder.path}")
+    limit = f", at most {spec.timeout:g} s" if spec.timeout else ""
+    console.print(
+        f"  sampler {spec.sampler.type}, pruner {spec.pruner.type}, up to {spec.num_epochs} epochs a trial{limit}"
+    )
+    table = Table("setting", "searched", "when", box=None, padding=(0, 2))
+    for key, parameter in spec.space.parameters.items():
+        conditions = "; ".join(f"{name}: {_few(wanted)}" for name, wanted in parameter.when.items())
+        table.add_row(key, parameter.describe(), conditions)
+    console.print(table)
+    for choice, keys in spec.space.dropped().items():
+        console.print(
+            f"  with {choice}, these settings of the config have no meaning and are dropped: {', '.join(keys)}"
+        )
+    if dropped:
+        console.print(f"  dropped, since the new choice has no such setting: {', '.join(dropped)}")
+
+
+def _few(wanted: object) -> str:
+    return ", ".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
+
+
+def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord]) -> None:
+    """Print the best trial, how the others ended, and what to do next."""
+    best = best_of(records, study.spec.direction)
+    assert best is not None
+    counts = {state: sum(record.state == state for record in records) for state in _COLOURS}
+    shown = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    folder = study.spec.folder
+    console.print(f"\n{len(records)} trials: {shown}")
+    console.print(f"best trial: {best.number}\nbest {study.spec.metric}: {best.value} (epoch {best.best_epoch})")
+    for key, value in best.params.items():
+        console.print(f"  {key}: {_number(value)}")
+    for record in [record for record in records if record.state == "failed"][:5]:
+        console.print(f"failed: trial {record.number}: {record.reason}")
+    console.print(
+        f"\ntrain it:  ml-train --config {folder.best_config}\n"
+        f"see it:    ml-visualise --mode search --study-name {study.spec.name}\n"
+        f"read it:   {folder.results}, {folder.trials}"
+    )
+
+
+class SearchScreen:
+    """Watches a search: a live table on a terminal, a line a trial elsewhere.
+
+    Args:
+        console: where to draw.
+        study: what is searched.
+    """
+
+    def __init__(self, console: Console, study: OpenStudy) -> None:
+        self._console, self._study = console, study
+        self._live: Live | None = None
+        self._running: _Running | None = None
+        self._records: list[TrialRecord] = []
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        from rich.live import Live
+
+        self._records = [TrialRecord.of(trial) for trial in self._study.trials()]
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=4)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def trial_started(self, number: int, params: Mapping[str, Any], num_epochs: int) -> None:
+        """Show the trial's parameters."""
+        self._running = _Running(number, num_epochs, params, time.monotonic())
+        if self._live is None:
+            shown = ", ".join(f"{_short(key, params)}={_number(value)}" for key, value in params.items())
+            self._console.print(f"trial {number}: {shown}")
+
+    def epoch_ended(self, number: int, epoch: int, value: float) -> None:
+        """Show the epoch and its value."""
+        if self._running is not None:
+            self._running.epoch, self._running.value = epoch, value
+
+    def trial_ended(self, number: int) -> None:
+        """Show how the trial ended."""
+        self._running = None
+        self._records = [TrialRecord.of(trial) for trial in self._study.trials()]
+        if self._live is None:
+            record = self._records[number]
+            best = best_of(self._records, self._study.spec.direction)
+            ending = f"{record.value:.6g}" if record.value is not None else record.reason
+            so_far = f"; best {best.value:.6g} (trial {best.number})" if best is not None else ""
+            self._console.print(
+                f"trial {number}: {record.state}, {ending}, {record.epochs} epochs, {record.seconds or 0:.1f} s{so_far}"
+            )
+
+    def trial_lost(self, number: int) -> None:
+        """Say that another worker took the trial over."""
+        self._running = None
+        self._console.print(f"trial {number}: taken over by another process; this one lets go of it")
+
+    def _table(self) -> Table:
+        from rich.table import Table
+
+        records, best = self._records, best_of(self._records, self._study.spec.direction)
+        keys = list(self._study.spec.space.parameters)[:_MAX_PARAMS]
+        done = sum(record.state in ("complete", "pruned", "failed") for record in records)
+        top = (
+            f"best {best.value:.6g} (trial {best.number})"
+            if best is not None and best.value is not None
+            else "no best yet"
+        )
+        title = f"{self._study.spec.name}: {done}/{self._study.n_trials} trials, {self._study.spec.metric} {top}, {self._elapsed()}"
+        table = Table(
+            "trial",
+            "state",
+            "value",
+            "epochs",
+            "time",
+            *(_short(key, keys) for key in keys),
+            title=title,
+            title_justify="left",
+        )
+        running = self._running
+        finished = [record for record in records if running is None or record.number != running.number]
+        latest = finished[-_ROWS:]
+        if best is not None and best not in latest:
+            latest = [best, *latest[1:]]
+        for record in latest:
+            style = (
+                "bold green"
+                if record is best or (best is not None and record.number == best.number)
+                else _COLOURS.get(record.state, "")
+            )
+            value = f"{record.value:.6g}" if record.value is not None else "-"
+            seconds = f"{record.seconds:.1f} s" if record.seconds is not None else ""
+            params = (_number(record.params[key]) if key in record.params else "" for key in keys)
+            table.add_row(str(record.number), record.state, value, str(record.epochs), seconds, *params, style=style)
+        if running is not None:
+            value = f"{running.value:.6g}" if running.value is not None else "-"
+            seconds = f"{time.monotonic() - running.started:.1f} s"
+            params = (_number(running.params[key]) if key in running.params else "" for key in keys)
+            epochs = f"{running.epoch}/{running.num_epochs}"
+            table.add_row(str(running.number), "running", value, epochs, seconds, *params, style="cyan")
+        return table
+
+    def _elapsed(self) -> str:
+        minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
+        return f"{minutes}:{seconds:02d}"
+
+
+def _short(key: str, keys: Mapping[str, Any] | Sequence[str]) -> str:
+    last = key.rsplit(".", 1)[-1]
+    return last if sum(other.rsplit(".", 1)[-1] == last for other in keys) == 1 else key
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "null" if value is None else str(value)

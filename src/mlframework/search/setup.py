@@ -1,0 +1,82 @@
+"""From a config that was read to all that a search was asked to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlframework.config.override import get, override
+from mlframework.plans import build_plan
+from mlframework.search.parameters import Parameter
+from mlframework.search.read import ReadConfig
+from mlframework.search.samplers import GridSampler, grid_cells
+from mlframework.search.space import Space
+from mlframework.search.study import STUDIES, SearchSpec, StudyFolder, stored_fingerprint
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+
+def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> SearchSpec:
+    """Decide everything before trial 0.
+
+    Raises:
+        StudyError: a grid over a parameter that has no end of values.
+    """
+    config, search = read.config, read.config.search
+    assert search is not None and read.space is not None
+    name = config.study_name
+    url = str(read.document.tree["search"].get("storage") or search.storage)
+    space = _with_threads_of_study(read, stored_fingerprint(storage, name, url))
+    n_trials = search.n_trials
+    if isinstance(search.sampler, GridSampler):
+        n_trials = min(n_trials, len(grid_cells(space.parameters)))
+    # Built once here, so that a sampler whose package is missing is said before trial 0.
+    search.sampler.build(config.seed, 0, space.parameters)
+    return SearchSpec(
+        name=name,
+        folder=StudyFolder(STUDIES / name),
+        storage=url,
+        metric=config.search_metric,
+        direction=config.search_direction,
+        n_trials=n_trials,
+        add_trials=add_trials,
+        timeout=search.timeout,
+        seed=config.seed,
+        num_epochs=_most_epochs(space.parameters, config.training.num_epochs),
+        space=space,
+        sampler=search.sampler,
+        pruner=search.pruner,
+        plan=build_plan(search.cross_validation),
+        lease_seconds=search.lease_seconds,
+        fingerprint=_fingerprint(read, space),
+    )
+
+
+def _with_threads_of_study(read: ReadConfig, before: dict[str, Any] | None) -> Space:
+    """Return the space, trained with as many threads as the study's other trials, unless the config says how many."""
+    assert read.space is not None
+    own = get(read.document.tree, "training.num_threads")
+    if own is not None or before is None or "config" not in before:
+        return read.space
+    threads = get(before["config"], "training.num_threads")
+    return Space(override(read.space.base, {"training.num_threads": threads}), read.space.parameters)
+
+
+def _most_epochs(parameters: Any, num_epochs: int) -> int:
+    searched: Parameter | None = parameters.get("training.num_epochs")
+    if searched is None:
+        return num_epochs
+    return max(int(value) for value in searched.ends() if isinstance(value, int))
+
+
+def _fingerprint(read: ReadConfig, space: Space) -> dict[str, Any]:
+    """Return what the trials of one study must have in common: the config, the space, and how trials are judged."""
+    search = read.config.search
+    assert search is not None
+    kept = {key: value for key, value in space.base.items() if key not in ("name", "tracking", "device")}
+    return {
+        "metric": read.config.search_metric,
+        "config": kept,
+        "search_space": {key: parameter.model_dump() for key, parameter in space.parameters.items()},
+        "cross_validation": search.cross_validation.model_dump(),
+    }
