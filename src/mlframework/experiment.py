@@ -138,9 +138,7 @@ def resolve_threads(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tree with `training.num_threads` written out: the number changes the last digits of a result."""
     training = dict(tree.get("training") or {})
     if training.get("num_threads") is None:
-        training["num_threads"] = (
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        )
+        training["num_threads"] = _cores()
     return {**tree, "training": training}
 
 
@@ -289,10 +287,14 @@ class _MetricsFile:
         """Do nothing."""
 
 
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _device(config: ExperimentConfig) -> str:
     import torch
 
-    torch.set_num_threads(config.training.num_threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(config.training.num_threads or _cores())
     if config.device == "auto":
         if torch.cuda.is_available():
             return "cuda"

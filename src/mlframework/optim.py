@@ -229,9 +229,11 @@ class OneCycle(Config):
         from torch.optim.lr_scheduler import OneCycleLR
 
         peaks = [float(group["lr"]) for group in optimizer.param_groups]
+        steps = num_epochs * steps_per_epoch + 1
+        # torch divides by zero where the rise would end with the first step.
+        rise = self.pct_start if self.pct_start * steps != 1 else self.pct_start * 0.99
         # The momentum stays the optimizer's own: a searched momentum that a schedule overwrites would not be searched.
-        return EveryStep(OneCycleLR(optimizer, peaks, total_steps=num_epochs * steps_per_epoch + 1,
-                                    pct_start=self.pct_start, div_factor=self.div_factor,
+        return EveryStep(OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=rise, div_factor=self.div_factor,
                                     final_div_factor=self.final_div_factor, cycle_momentum=False))  # fmt: skip
 
 

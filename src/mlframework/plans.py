@@ -14,7 +14,7 @@ from mlframework.errors import DataError
 from mlframework.experiment import ExperimentConfig, RunResult, train
 from mlframework.learners.base import Learner
 from mlframework.metrics import Direction
-from mlframework.runs import RunDir
+from mlframework.runs import FORMAT, RunDir, read_json, write_json
 from mlframework.training.callbacks import Callback, History
 
 Report = Callable[[int, float], None]
@@ -48,6 +48,19 @@ class Evaluation:
     best_epoch: int
     metrics: Mapping[str, float]
     runs: Sequence[RunResult]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of the result.json of a cross-validation."""
+        return {
+            "format": FORMAT,
+            "metric": self.runs[0].metric,
+            "direction": self.runs[0].direction,
+            "value": self.value,
+            "best_epoch": self.best_epoch,
+            "best_metrics": dict(self.metrics),
+            "seconds": round(sum(run.seconds for run in self.runs), 3),
+            "folds": [run.value for run in self.runs],
+        }
 
 
 class Plan(Protocol):
@@ -85,9 +98,7 @@ class Folds:
     ) -> Evaluation:
         """Train once a fold, each in a folder `fold_1`, `fold_2` ... of the run's."""
         results: list[RunResult] = []
-        for number, fold in enumerate(
-            cut_folds(splits, self.config.n_folds, config.data.split.strategy, config.seed), 1
-        ):
+        for number, fold in enumerate(_folds(config, splits, self.config.n_folds), 1):
             reporting = [_Reporting(report)] if number == 1 else []
             results.append(train(config, fold, RunDir(run.path / f"fold_{number}"), [*callbacks, *reporting]))
             if number > 1:
@@ -102,6 +113,15 @@ class Folds:
 
     def _aggregate(self, results: Sequence[RunResult]) -> float:
         return aggregate([result.value for result in results], self.config.aggregation, results[0].direction)
+
+
+def _folds(config: ExperimentConfig, splits: Splits[Any], n_folds: int) -> Iterator[Splits[Any]]:
+    """Cut the folds as the data's config would cut its splits."""
+    by_time = getattr(config.data, "time_column", None) is not None
+    cut = config.data.split
+    return cut_folds(
+        splits, n_folds, cut.strategy or ("time" if by_time else None), config.seed if cut.seed is None else cut.seed
+    )
 
 
 def aggregate(values: Sequence[float], how: Aggregation, direction: Direction) -> float:
@@ -122,16 +142,18 @@ def cut_folds(splits: Splits[Any], n_folds: int, strategy: str | None, seed: int
     from sklearn.model_selection import KFold, StratifiedKFold, TimeSeriesSplit
 
     together = splits.refit().train
-    classes = together.targets if together.targets.dtype.kind in "iu" else None
-    smallest = len(together) if classes is None else int(np.bincount(classes)[np.bincount(classes) > 0].min())
-    if smallest < n_folds:
-        raise DataError(
-            f"cross_validation.n_folds: {n_folds} is more than the {smallest} examples of the smallest class"
-        )
+    stratified = together.targets.dtype.kind in "iu" and strategy not in ("random", "time")
+    counts = np.bincount(together.targets) if stratified else np.array([len(together)])
+    smallest = int(counts[counts > 0].min())
+    if smallest < n_folds + (strategy == "time"):
+        what = "examples of the smallest class" if stratified else "examples"
+        raise DataError(f"cross_validation.n_folds: {n_folds} is too many for the {smallest} {what}")
     if strategy == "time":
         cuts = TimeSeriesSplit(n_folds).split(np.zeros(len(together)))
-    elif classes is not None and strategy != "random":
-        cuts = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(together)), classes)
+    elif stratified:
+        cuts = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(
+            np.zeros(len(together)), together.targets
+        )
     else:
         cuts = KFold(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(together)))
     for train_rows, val_rows in cuts:
@@ -156,6 +178,20 @@ class _Reporting:
 
     def on_end(self, learner: Learner, history: History, status: str) -> None:
         """Do nothing."""
+
+
+def mark_folds(run: RunDir, config: CrossValidation) -> None:
+    """Write into a run's folder that it is a cross-validation, so that a resume knows."""
+    write_json(run.path / "cross_validation.json", {"format": FORMAT, **config.model_dump(exclude={"enabled"})})
+
+
+def marked_folds(run: RunDir) -> Folds | None:
+    """Return the plan of a run that is a cross-validation, or None for another run."""
+    path = run.path / "cross_validation.json"
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    return Folds(CrossValidation(n_folds=content["n_folds"], aggregation=content["aggregation"]))
 
 
 def build_plan(cross_validation: CrossValidation) -> Plan:

@@ -96,7 +96,7 @@ class RunDir:
 def run_name(name: str, overrides: Mapping[str, object]) -> str:
     """Return the folder name of a run: the config's name, and what was overridden, `digits_lr-0.01_batch_size-64`."""
     parts = [name, *(f"{key.split('.')[-1]}-{value}" for key, value in overrides.items())]
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in "_".join(parts))[:120]
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in "_".join(parts))[:120]
 
 
 @contextmanager
@@ -112,6 +112,7 @@ def writing(path: Path) -> Iterator[None]:
         remedies = {
             errno.ENOSPC: "the disk is full; make room, then go on with --resume",
             errno.EDQUOT: "the disk quota is used up; make room, then go on with --resume",
+            errno.EFBIG: "the file would be larger than this system allows; raise the limit (ulimit -f)",
             errno.EROFS: "the file system is read-only; run in a folder that you can write to",
             errno.EACCES: "you may not write there; run in a folder that you can write to, or mend its permissions",
             errno.EPERM: "you may not write there; run in a folder that you can write to, or mend its permissions",
@@ -163,21 +164,32 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read: {error}") from None
+    except FileNotFoundError:
+        raise RunError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise RunError(f"{path}: is damaged: {error}") from None
     if not isinstance(value, dict):
         raise RunError(f"{path}: should hold a JSON object, got {type(value).__name__}")
     return value
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Add one JSON line with a single write, so that a reader never sees half a line."""
-    line = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False) + "\n"
+    """Add one JSON line with a single write, so that a reader never sees half a line.
+
+    Raises:
+        RunError: see `writing`; the file is as it was.
+    """
+    line = (json.dumps(_finite(record), ensure_ascii=False, allow_nan=False) + "\n").encode()
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            os.write(handle, line.encode())
+            size = os.fstat(handle).st_size
+            if os.write(handle, line) < len(line):
+                os.ftruncate(handle, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(handle)
 

@@ -25,14 +25,14 @@ def out() -> Console:
     """Return the console of stdout."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def err() -> Console:
     """Return the console of stderr."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return Console(stderr=True, markup=False, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def say_on_interrupt(hint: str) -> None:
@@ -42,6 +42,9 @@ def say_on_interrupt(hint: str) -> None:
 
 def run(command: Callable[[], None]) -> NoReturn:
     """Run a command and end the process: 0 done, 2 the user can mend it, 130 and 143 interrupted, 1 a defect of ours."""
+    # OpenMP's threads spin while they wait: two trainings on one machine then slow each other down tenfold and more
+    # (docs/decisions). Read when torch is first imported, which is later than this.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = _show_warning
     try:

@@ -250,6 +250,7 @@ def _print_summary(plan: Plan, path: Path) -> None:
 def _summary(plan: Plan, path: Path) -> list[tuple[str, str]]:
     from mlframework.cli.config_template import describe
     from mlframework.cli.search_template import N_TRIALS
+    from mlframework.cli.suggestions import image_size
     from mlframework.data.inspect import ImageFolderFacts
 
     rows = [("Found", describe(plan.facts))]
@@ -260,9 +261,9 @@ def _summary(plan: Plan, path: Path) -> list[tuple[str, str]]:
         rows.append(("Target", f"{plan.facts.target}: {plan.facts.target_reason}; --target names another"))
         if plan.facts.dropped:
             rows.append(("Not used", ", ".join(f"{name} ({why})" for name, why in plan.facts.dropped.items())))
-    rows.append(
-        ("Model", f"{plan.choices.architecture}, {plan.choices.num_epochs} epochs, the best by {plan.choices.metric}")
-    )
+    choices = plan.choices
+    size = f" at {image_size(plan.facts)} pixels" if isinstance(plan.facts, ImageFolderFacts) else ""
+    rows.append(("Model", f"{choices.architecture}{size}, {choices.num_epochs} epochs, the best by {choices.metric}"))
     if plan.search:
         rows.append(("Search", f"study {plan.study}, {N_TRIALS} trials"))
     return [*rows, ("Wrote", str(path))]

@@ -112,31 +112,37 @@ def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -
 
     screen = console.out()
     print_plan(screen, study, read.dropped)
-    resume = f"ml-search --config {arguments.config} --resume"
-    for option in ("n_trials", "study_name", "storage"):
-        if getattr(arguments, option) is not None:
-            resume += f" --{option.replace('_', '-')} {_shown(option, getattr(arguments, option))}"
-    # The overrides are part of what the study's trials have in common, so the resuming command has them, too.
-    own = ("search.n_trials", "search.timeout", "search.study_name", "search.storage")
-    resume += "".join(f" --{key} {_plain(value)}" for key, value in read.overrides.items() if key not in own)
+    resume = _resuming(read, study, arguments)
     console.say_on_interrupt(
         f"finished trials are kept, the present one goes on from its last epoch; go on with: {resume}"
     )
     with SearchScreen(screen, study) as watcher:
         end = search(study, _load, watcher)
     _summarise(study, end, resume)
-    if arguments.refit:
+    if arguments.refit and end.why != "others":
         _refit(study)
 
 
-def _shown(option: str, value: object) -> str:
+def _resuming(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -> str:
+    """Return the command that goes on with this search: what it asked for is asked for again, as a total."""
+    import json
+    import shlex
+
     from mlframework.search.storage import masked
 
-    return f"'{masked(str(value))}'" if option == "storage" else str(value)
-
-
-def _plain(value: object) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    words = ["ml-search", "--config", arguments.config, "--resume"]
+    if arguments.n_trials or arguments.add_trials:
+        words += ["--n-trials", str(study.n_trials)]
+    if arguments.study_name is not None:
+        words += ["--study-name", arguments.study_name]
+    if arguments.storage is not None:
+        words += ["--storage", masked(arguments.storage)]
+    # The overrides are part of what the study's trials have in common, so the resuming command has them, too.
+    own = ("search.n_trials", "search.timeout", "search.study_name", "search.storage")
+    for key, value in read.overrides.items():
+        if key not in own:
+            words += [f"--{key}", value if isinstance(value, str) else json.dumps(value)]
+    return shlex.join(words)
 
 
 def _summarise(study: OpenStudy, end: SearchEnd, resume: str) -> None:
@@ -149,6 +155,8 @@ def _summarise(study: OpenStudy, end: SearchEnd, resume: str) -> None:
     if end.why == "others":
         screen.print("the last trials are still being trained by other processes")
     if best_of(end.records, study.spec.direction) is None:
+        if end.why == "others":
+            return
         reasons = sorted({record.reason or record.state for record in end.records})
         listed = "".join(f"\n  {reason}" for reason in reasons[:10])
         raise TrainingError(f"no trial came to its end, there is no best one:{listed}")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlframework.cli import console
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides
-from mlframework.errors import ConfigError, Problem, RunError
+from mlframework.errors import ConfigError, MlframeworkError, Problem, RunError
 
 if TYPE_CHECKING:
     from mlframework.experiment import ExperimentConfig, RunResult
+    from mlframework.plans import Folds
     from mlframework.runs import RunDir
     from mlframework.search.read import ReadConfig
 
@@ -67,9 +70,11 @@ def _main() -> None:
         return None
     if read.dropped:
         console.out().print(f"dropped, since the new choice has no such setting: {', '.join(read.dropped)}")
-    if arguments.cross_validate is not None:
-        return _cross_validate(read, arguments.cross_validate)
-    return _train(read, arguments.mode)
+    if arguments.cross_validate is None:
+        return _train(read, arguments.mode)
+    if arguments.mode == "final":
+        raise ConfigError([Problem("ml-train", "--cross-validate", "the folds only judge; leave out --mode final")])
+    return _cross_validate(read, arguments.cross_validate)
 
 
 def _train(read: ReadConfig, mode: str) -> None:
@@ -83,10 +88,22 @@ def _train(read: ReadConfig, mode: str) -> None:
             [Problem("ml-train", "--mode final", "there is no test split; set data.split.test_fraction above 0")]
         )
     run = RunDir.create(RUNS, run_name(config.name, read.overrides))
-    start_run(run, tree)
-    result = _select(config, run)
+    with _or_no_trace(run):
+        start_run(run, tree)
+        result = _select(config, run)
     if mode == "final":
         final_of(run, result.best_epoch, f"{run.path.name}-final")
+
+
+@contextmanager
+def _or_no_trace(run: RunDir) -> Iterator[None]:
+    """Take a new run's folder away again where an error ends it before the first epoch is saved."""
+    try:
+        yield
+    except MlframeworkError:
+        if next(run.path.rglob("last.pt"), None) is None:
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
 
 
 def _experiment(read: ReadConfig) -> tuple[ExperimentConfig, dict[str, object]]:
@@ -129,9 +146,10 @@ def final_of(selected: RunDir, num_epochs: int, name: str) -> None:
 
     document = yaml.read(selected.config)
     run = RunDir.create(RUNS, name)
-    start_run(run, document.tree)
-    mark_final(run, num_epochs, selected)
-    _refit(decode(ExperimentConfig, document), run, num_epochs)
+    with _or_no_trace(run):
+        start_run(run, document.tree)
+        mark_final(run, num_epochs, selected)
+        _refit(decode(ExperimentConfig, document), run, num_epochs)
 
 
 def _refit(config: ExperimentConfig, run: RunDir, num_epochs: int) -> None:
@@ -153,28 +171,51 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
     from mlframework.config.decode import decode
     from mlframework.experiment import ExperimentConfig
     from mlframework.final import final_epochs
+    from mlframework.plans import marked_folds
     from mlframework.runs import RunDir
 
-    if overrides:
-        given = ", ".join(f"--{name}" for name in overrides)
-        raise ConfigError([Problem("ml-train", "--resume", f"a run goes on with its own settings; leave out {given}")])
+    others = {
+        "hyperparameters": arguments.hyperparameters is not None,
+        "cross-validate": arguments.cross_validate is not None,
+        "print-config": arguments.print_config,
+    }
+    given = [*overrides, *(name for name, is_given in others.items() if is_given)]
+    if given:
+        listed = ", ".join(f"--{name}" for name in given)
+        raise ConfigError([Problem("ml-train", "--resume", f"a run goes on with its own settings; leave out {listed}")])
     run = RunDir.open(Path(arguments.resume)) if arguments.resume else _newest_unfinished(arguments.config)
     config = decode(ExperimentConfig, yaml.read(run.config))
-    epochs = final_epochs(run)
+    epochs, folds = final_epochs(run), marked_folds(run)
     done = run.read_result()
-    if done is not None and (epochs is None or "test_metrics" in done):
+    if done is not None and _is_finished(run):
         console.out().print(
             f"{run.path} is finished already: {done['metric']} {done['value']} at epoch {done['best_epoch']}"
         )
-        if epochs is None and arguments.mode == "final":
+        if epochs is None and folds is None and arguments.mode == "final":
             final_of(run, _select(config, run).best_epoch, f"{run.path.name}-final")
         return
     if epochs is not None:
         _refit(config, run, epochs)
         return
+    if folds is not None:
+        _evaluate_folds(config, run, folds)
+        return
     result = _select(config, run)
     if arguments.mode == "final":
         final_of(run, result.best_epoch, f"{run.path.name}-final")
+
+
+def _is_finished(run: RunDir) -> bool:
+    """Whether nothing is left to do: a training ends with its artifact, a final run with the test, folds with their result."""
+    from mlframework.final import final_epochs
+    from mlframework.plans import marked_folds
+
+    result = run.read_result()
+    if result is None:
+        return False
+    if final_epochs(run) is not None:
+        return "test_metrics" in result
+    return marked_folds(run) is not None or (run.artifacts / "model_meta.json").is_file()
 
 
 def _newest_unfinished(config_path: str | None) -> RunDir:
@@ -185,7 +226,7 @@ def _newest_unfinished(config_path: str | None) -> RunDir:
         raise ConfigError([Problem("ml-train", "--resume", "name the run's folder, or its config with --config")])
     name = read_config(config_path, {}).config.name
     found = [path.parent for path in RUNS.glob("*/config.yaml") if path.parent.name.startswith(name)]
-    unfinished = [path for path in found if not (path / "result.json").exists()]
+    unfinished = [path for path in found if not _is_finished(RunDir(path))]
     if not unfinished:
         there = f"{len(found)} are finished" if found else "there is none at all"
         raise RunError(f"{RUNS}/{name}*: there is no unfinished run to resume: {there}")
@@ -193,10 +234,8 @@ def _newest_unfinished(config_path: str | None) -> RunDir:
 
 
 def _cross_validate(read: ReadConfig, n_folds: int) -> None:
-    from rich.table import Table
-
     from mlframework.experiment import load_data, start_run
-    from mlframework.plans import CrossValidation, Folds
+    from mlframework.plans import CrossValidation, Folds, mark_folds
     from mlframework.runs import RunDir, run_name
 
     config, tree = _experiment(read)
@@ -204,11 +243,27 @@ def _cross_validate(read: ReadConfig, n_folds: int) -> None:
     folds = Folds(declared.model_copy(update={"n_folds": n_folds or declared.n_folds}))
     if folds.config.n_folds < 2:
         raise ConfigError([Problem("ml-train", "--cross-validate", f"{n_folds} folds; at least 2 are needed")])
+    load_data(config)
     run = RunDir.create(RUNS, run_name(config.name, {**read.overrides, "folds": folds.config.n_folds}))
-    start_run(run, tree)
+    with _or_no_trace(run):
+        start_run(run, tree)
+        mark_folds(run, folds.config)
+        _evaluate_folds(config, run, folds)
+
+
+def _evaluate_folds(config: ExperimentConfig, run: RunDir, folds: Folds) -> None:
+    """Train on each fold, those before a resume again for no epoch, and show a table."""
+    from rich.table import Table
+
+    from mlframework.experiment import load_data
+    from mlframework.runs import write_json
+
     screen = console.out()
     splits = load_data(config).without_test()
+    screen.print(f"{config.name}: {config.model.architecture} on {folds.config.n_folds} folds, into {run.path}")
+    console.say_on_interrupt(f"the last finished epoch is saved; go on with: ml-train --resume {run.path}")
     evaluation = folds.evaluate(config, splits, run, lambda _step, _value: None, [])
+    write_json(run.result, evaluation.to_dict())
     names = list(evaluation.metrics)
     table = Table("fold", "best epoch", *names)
     for number, result in enumerate(evaluation.runs, 1):

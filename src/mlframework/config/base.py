@@ -4,6 +4,8 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Config(BaseModel):
-    """A frozen section of the config: unknown keys are errors, and a string is never taken for a number."""
+    """A frozen section of the config: unknown keys are errors, a string is never taken for a number, numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )

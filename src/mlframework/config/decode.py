@@ -2,13 +2,13 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from mlframework.config import schema, yaml
+from mlframework.config import schema
 from mlframework.config.base import Config
 from mlframework.config.yaml import Document, KeyPath, dotted
 from mlframework.errors import ConfigError, Problem
@@ -17,7 +17,8 @@ from mlframework.registry import nearest, unknown
 C = TypeVar("C", bound=Config)
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_MISSING = object()
+_KEY_IN_MESSAGE = re.compile(r"([a-z_]+(?:\.[a-z_]+)*): (.*)", re.DOTALL)
+_LONGEST_VALUE = 80
 
 
 def decode(root: type[C], document: Document) -> C:
@@ -34,14 +35,15 @@ def decode(root: type[C], document: Document) -> C:
 
 def check(root: type[C], document: Document) -> tuple[C | None, list[Problem]]:
     """Decode a document, or say what is wrong with it: exactly one of the two results is empty."""
-    problems: list[Problem] = []
-    expanded = _expand(document.tree, (), document, problems)
+    tree, unset = expanded(root, document)
+    config, problems = None, [document.problem(path, what) for path, what in unset.items()]
     try:
-        config = root.model_validate(expanded)
+        config = root.model_validate(tree)
     except ValidationError as error:
-        found = [_problem(details, root, expanded, document) for details in error.errors(include_url=False)]
-        problems.extend(dict.fromkeys(found))
-    return (None, sorted(problems, key=_reading_order)) if problems else (config, [])
+        settled = {dotted(path) for path in unset}
+        found = _problems(error.errors(include_url=False), root, document)
+        problems.extend(problem for problem in found if problem.key not in settled)
+    return (None, sorted(problems, key=reading_order)) if problems else (config, [])
 
 
 def expand(text: str) -> str:
@@ -53,94 +55,129 @@ def expand(text: str) -> str:
     return _VARIABLE.sub(lambda match: os.environ[match.group(1)], text)
 
 
-def _expand(node: Any, path: KeyPath, document: Document, problems: list[Problem]) -> Any:
-    if isinstance(node, Mapping):
-        return {key: _expand(value, (*path, key), document, problems) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_expand(value, (*path, index), document, problems) for index, value in enumerate(node)]
-    if not isinstance(node, str) or "${" not in node:
-        return node
-    try:
-        text = expand(node)
-    except KeyError as error:
-        variable = error.args[0]
-        problems.append(
-            document.problem(path, f"the environment variable {variable} is not set; export {variable}=...")
-        )
-        return node
-    # A value that is nothing but a variable is read as YAML, so that `lr: ${LR}` is a number.
-    return yaml.parse_scalar(text) if _VARIABLE.fullmatch(node) else text
+def expanded(root: type[Config], document: Document) -> tuple[dict[str, Any], dict[KeyPath, str]]:
+    """Return the tree with each `${VAR}` replaced, and what is wrong at the paths where that cannot be done."""
+    unset: dict[KeyPath, str] = {}
+
+    def walk(node: Any, path: KeyPath, annotation: Any) -> Any:
+        if isinstance(node, Mapping):
+            return {key: walk(value, (*path, key), schema.within(annotation, node, key)) for key, value in node.items()}
+        if isinstance(node, list):
+            return [walk(value, (*path, i), schema.within(annotation, node, i)) for i, value in enumerate(node)]
+        if not isinstance(node, str) or "${" not in node:
+            return node
+        try:
+            text = expand(node)
+        except KeyError as error:
+            unset[path] = f"the environment variable {error.args[0]} is not set; export {error.args[0]}=..."
+            return node
+        # A value that is nothing but a variable is read as YAML, so that `lr: ${LR}` is a number.
+        return schema.read_value(annotation, text) if _VARIABLE.fullmatch(node) else text
+
+    return {**walk(document.tree, (), root)}, unset
 
 
-def _problem(details: ErrorDetails, root: type[Config], tree: Mapping[str, Any], document: Document) -> Problem:
-    path, value = _strip_tags(details["loc"], tree)
+def _problems(errors: Sequence[ErrorDetails], root: type[Config], document: Document) -> Iterator[Problem]:
+    """Yield a problem for each path that has one: a single one for a value that several types were tried for."""
+    traced = [(*schema.trace(root, details["loc"]), details) for details in errors]
+    depth: dict[KeyPath | None, int] = {}
+    for path, several, _ in traced:
+        depth[several] = max(depth.get(several, 0), len(path))
+    by_path: dict[KeyPath, list[ErrorDetails]] = {}
+    for path, several, details in traced:
+        # What is wrong inside a list says more than that a list is no string.
+        if several is None or len(path) == depth[several]:
+            by_path.setdefault(path, []).append(details)
+    for path, found in by_path.items():
+        yield _problem(path, found, root, document)
+
+
+def _problem(path: KeyPath, found: list[ErrorDetails], root: type[Config], document: Document) -> Problem:
+    details = found[0]
+    value = _value(document.tree, path)
     kind, context = details["type"], details.get("ctx", {})
     if kind == "extra_forbidden":
-        return Problem(document.key_place(path), dotted(path), _unknown_key(path, root, tree))
+        return Problem(document.key_place(path), dotted(path), _unknown_key(path, root, document.tree))
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        path = (*path, context["discriminator"].strip("'"))
-        names = _tag_names(root, path)
-        what = (
-            unknown(context["tag"], names, str(path[-2])) if "tag" in context else f"is missing; one of {_few(names)}"
-        )
-        return Problem(document.value_place(path), dotted(path), what)
+        key = context["discriminator"].strip("'")
+        return _without_choice((*path, key), root, document)
     if kind == "missing":
         return Problem(document.key_place(path), dotted(path), "is missing")
-    if kind == "literal_error":
-        choices = re.findall(r"'([^']*)'", context["expected"])
-        near = nearest(str(value), choices)
-        what = f"{value!r} is not one of {context['expected']}" + (f"; did you mean {near!r}?" if near else "")
-        return document.problem(path, what)
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return document.problem(path, f"should be a section of keys, got {value!r}")
+        what = (
+            "is empty; it should be a section of keys" if value is None else f"should be a section of keys{_got(value)}"
+        )
+        return document.problem(path, what)
     if kind == "value_error":
-        return document.problem(path, str(context["error"]))
-    what = details["msg"].replace("Input should be", "should be")
-    return document.problem(path, what if isinstance(value, Mapping) else f"{what}, got {value!r}")
+        return _own_words(path, str(context["error"]), root, document)
+    if kind == "string_pattern_mismatch":
+        return document.problem(
+            path, f"{value!r} does not fit: {schema.description(schema.at(root, document.tree, path))}"
+        )
+    wanted = " or ".join(dict.fromkeys(_wanted(each["msg"]) for each in found)).replace(" or be ", " or ")
+    choices = re.findall(r"'([^']*)'", " ".join(str(each.get("ctx", {}).get("expected", "")) for each in found))
+    near = nearest(str(value), choices)
+    return document.problem(path, f"should {wanted}{_got(value)}" + (f"; did you mean {near!r}?" if near else ""))
 
 
-def _strip_tags(loc: tuple[str | int, ...], tree: Mapping[str, Any]) -> tuple[KeyPath, Any]:
-    """Take the union tags, which are in no file, out of pydantic's location; return the value there, too."""
-    path: list[str | int] = []
-    node: Any = tree
-    for position, part in enumerate(loc):
-        if isinstance(node, Mapping) and part not in node and position < len(loc):
-            if part in [value for value in node.values() if isinstance(value, str)] and position < len(loc) - 1:
-                continue
-            if position == len(loc) - 1 and part in [node.get("type"), node.get("architecture")]:
-                continue
-        path.append(part)
-        if isinstance(node, Mapping):
-            node = node.get(str(part), _MISSING)
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            node = node[part]
-        else:
-            node = _MISSING
-    return tuple(path), (None if node is _MISSING else node)
+def _wanted(message: str) -> str:
+    """Return what pydantic wants: `be greater than 0` of `Input should be greater than 0`."""
+    return message.partition(" should ")[2].replace("valid tuple", "valid list").replace(" after validation", "")
+
+
+def _got(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", got a section of keys"
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    return ", got " + (text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "...")
+
+
+def _value(tree: Any, path: KeyPath) -> Any:
+    """Return what was written at a path: never what a `${VAR}` stands for, which may be a secret."""
+    for part in path:
+        tree = schema.child(tree, part)
+    return tree
+
+
+def _own_words(path: KeyPath, message: str, root: type[Config], document: Document) -> Problem:
+    """Place the message of a model's validator, which may begin with the key that it is about."""
+    match = _KEY_IN_MESSAGE.fullmatch(message)
+    if match is not None:
+        inner = (*path, *match[1].split("."))
+        if schema.at(root, document.tree, inner) is not None:
+            return document.problem(inner, match[2])
+    return document.problem(path, message)
+
+
+def _without_choice(path: KeyPath, root: type[Config], document: Document) -> Problem:
+    section = schema.at(root, document.tree, path[:-1])
+    names = [tag for cls in schema.members(section) for tag in schema.tags(cls, str(path[-1]))]
+    section_tree = _value(document.tree, path[:-1])
+    if path[-1] not in section_tree:
+        return Problem(document.key_place(path), dotted(path), f"is missing; one of {_few(names)}")
+    kind = str(path[-2]) if "." not in str(path[-2]) else str(path[-1])
+    value = section_tree[path[-1]]
+    what = unknown(value, names, kind) if isinstance(value, str) else f"should be one of {_few(names)}{_got(value)}"
+    return document.problem(path, what)
 
 
 def _unknown_key(path: KeyPath, root: type[Config], tree: Mapping[str, Any]) -> str:
-    cls = schema.class_at(root, tree, path[:-1])
-    if cls is None:
-        return "unknown key"
-    near = nearest(str(path[-1]), cls.model_fields)
-    elsewhere = [leaf.key for leaf in schema.leaves(root, tree) if leaf.key.split(".")[-1] == path[-1]]
-    if near is None and elsewhere:
-        return f"unknown key; did you mean {elsewhere[0]!r}?"
-    return f"unknown key; did you mean {near!r}?" if near else f"unknown key; known here: {', '.join(cls.model_fields)}"
-
-
-def _tag_names(root: type[Config], path: KeyPath) -> list[str]:
-    field = schema.discriminators(root).get(dotted(path))
-    classes = schema.members(field.annotation) if field is not None else ()
-    return [tag for cls in classes for tag in schema.tags(cls, str(path[-1]))]
+    name = str(path[-1])
+    section = schema.at(root, tree, path[:-1])
+    if owners := schema.owners(section, name):
+        return f"unknown key; it belongs to {dotted(path[:-1])}.{schema.discriminator(section)}: {_few(owners)}"
+    known = list(cls.model_fields) if (cls := schema.class_at(root, tree, path[:-1])) is not None else []
+    elsewhere = [leaf.key for leaf in schema.leaves(root, tree) if leaf.key.split(".")[-1] == name]
+    near = nearest(name, known) or next(iter(elsewhere), None)
+    return f"unknown key; did you mean {near!r}?" if near else f"unknown key; known here: {', '.join(known)}"
 
 
 def _few(names: list[str]) -> str:
     return ", ".join(names) if len(names) <= 12 else ", ".join(names[:12]) + ", ..."
 
 
-def _reading_order(problem: Problem) -> tuple[str, int, int]:
+def reading_order(problem: Problem) -> tuple[str, int, int]:
+    """Return the key by which problems are sorted into the order in which they stand in the file."""
     parts = problem.place.rsplit(":", 2)
     if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
         return parts[0], int(parts[1]), int(parts[2])

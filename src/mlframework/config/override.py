@@ -1,20 +1,36 @@
 """Changing a config tree by dotted keys: the command line's overrides, and the trials of a search."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_origin
 
-from mlframework.config import schema, yaml
+from mlframework.config import schema
 from mlframework.config.base import Config
 from mlframework.config.yaml import Document, KeyPath
 from mlframework.errors import ConfigError, Problem
 from mlframework.registry import nearest
 
+COMMAND_LINE = "command line"
+
+
+def path_of(tree: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Return the path of a dotted key; a tree's own keys may be dotted, too, as `optimizer.lr` in a search space is."""
+    node: Any = tree
+    path: list[str] = []
+    parts = key.split(".")
+    while parts:
+        heads = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+        part = next((head for head in heads if isinstance(node, Mapping) and head in node), parts[0])
+        parts = parts[part.count(".") + 1 :]
+        path.append(part)
+        node = schema.child(node, part)
+    return tuple(path)
+
 
 def get(tree: Mapping[str, Any], key: str, default: Any = None) -> Any:
     """Return the value at a dotted key, or `default` where the tree has none."""
     node: Any = tree
-    for part in key.split("."):
+    for part in path_of(tree, key):
         if not isinstance(node, Mapping) or part not in node:
             return default
         node = node[part]
@@ -30,7 +46,7 @@ def override(tree: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, An
     result = dict(tree)
     for key, value in params.items():
         node = result
-        *parents, last = key.split(".")
+        *parents, last = path_of(result, key)
         for part in parents:
             inner = node.get(part)
             if inner is not None and not isinstance(inner, Mapping):
@@ -45,38 +61,88 @@ def apply(root: type[Config], tree: Mapping[str, Any], params: Mapping[str, Any]
     """Override, and drop what a changed choice leaves without meaning.
 
     Where a parameter changes a choice (`optimizer.type`, `model.architecture`), the tree's keys that only the old
-    choice has are dropped: a base config's `momentum` never fails an Adam trial.
+    choice has are dropped: a base config's `momentum` never fails an Adam trial. Where a parameter goes into a section
+    that the tree leaves out, the section gets the choice that it has by default.
 
     Returns:
         The new tree, and the dotted keys that were dropped.
     """
     dropped: list[str] = []
-    sections = {key: field for key, field in schema.discriminators(root).items() if key in params}
-    for key, field in sections.items():
+    for key, field in schema.discriminators(root).items():
         section_key, _, discriminator = key.rpartition(".")
         section = get(tree, section_key)
-        new = schema.chosen(field, {discriminator: params[key]})
+        if key not in params:
+            default = getattr(schema.default_of(field), discriminator, None)
+            if section is None and default is not None and any(name.startswith(f"{section_key}.") for name in params):
+                tree = override(tree, {key: default})
+            continue
+        new = schema.chosen(schema.admitted(field), {discriminator: params[key]})
         if not isinstance(section, Mapping) or new is None or section.get(discriminator) == params[key]:
             continue
-        lost = [name for name in section if name not in new.model_fields and _known(field, str(name))]
+        # A key that no choice has is a typing error, and stays one.
+        lost = [n for n in section if n not in new.model_fields and schema.owners(schema.admitted(field), str(n))]
         dropped += [f"{section_key}.{name}" for name in lost]
         tree = override(tree, {section_key: {name: value for name, value in section.items() if name not in lost}})
     return override(tree, params), dropped
 
 
-def _known(field: Any, name: str) -> bool:
-    """Whether some choice of the section has this key; a key that none has is a typing error, and stays one."""
-    return any(name in cls.model_fields for cls in schema.members(field.annotation))
-
-
 def apply_to_document(
     root: type[Config], document: Document, params: Mapping[str, Any], origin: str
 ) -> tuple[Document, list[str]]:
-    """Override a document; an error in one of the new values is reported as standing in `origin`."""
-    tree, dropped = apply(root, document.tree, params)
-    places: dict[KeyPath, str] = {tuple(key.split(".")): origin for key in params}
+    """Override a document; an error in one of the new values is reported as standing in `origin`.
+
+    Raises:
+        ConfigError: a key that goes through a plain value, with the value's place in the document.
+    """
+    try:
+        tree, dropped = apply(root, document.tree, params)
+    except ConfigError as error:
+        raise ConfigError(
+            [replace(found, place=document.value_place(tuple(found.key.split(".")))) for found in error.problems]
+        ) from None
+    places: dict[KeyPath, str] = {path_of(tree, key): origin for key in params}
     changed = replace(document, tree=tree, keys={**document.keys, **places}, values={**document.values, **places})
     return changed, dropped
+
+
+def apply_options(
+    root: type[Config], document: Document, options: Mapping[str, str]
+) -> tuple[Document, dict[str, Any], list[str]]:
+    """Apply the command line's overrides (`{"lr": "0.01"}`) to a document.
+
+    Returns:
+        The document, the overrides by dotted key, and the keys that a changed choice dropped.
+
+    Raises:
+        ConfigError: with every option that is no setting, or that names several.
+    """
+    # A choice is applied first, so that `--optimizer.type sgd --momentum 0.9` finds the momentum of sgd.
+    choices, _ = _read(root, document.tree, options)
+    chosen = {key: value for key, value in choices.items() if key in schema.discriminators(root)}
+    with_choices, _ = apply_to_document(root, document, chosen, COMMAND_LINE)
+    params, problems = _read(root, with_choices.tree, options)
+    if problems:
+        raise ConfigError(problems)
+    changed, dropped = apply_to_document(root, document, params, COMMAND_LINE)
+    return changed, params, dropped
+
+
+def _read(
+    root: type[Config], tree: Mapping[str, Any], options: Mapping[str, str]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the options by dotted key, each read as its setting wants it, and what is wrong with the others."""
+    params: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, text in options.items():
+        try:
+            key = full_key(root, tree, name)
+        except ConfigError as error:
+            problems.extend(error.problems)
+        else:
+            if key in params:
+                problems.append(Problem(f"--{name}", "", f"{key} is given twice"))
+            params[key] = schema.read_value(schema.at(root, tree, path_of(tree, key)), text)
+    return params, problems
 
 
 def full_key(root: type[Config], tree: Mapping[str, Any], name: str) -> str:
@@ -85,72 +151,51 @@ def full_key(root: type[Config], tree: Mapping[str, Any], name: str) -> str:
     Raises:
         ConfigError: no setting has that name, or several have.
     """
-    known = {leaf.key for leaf in schema.leaves(root, tree)} | set(schema.discriminators(root))
-    if name in known or (name.count(".") and _inside_free_section(known, name)):
+    settings = set(_settings(root, tree))
+    known = settings | set(_in_free_sections(root, tree))
+    if name in known:
         return name
-    if "." in name:
-        raise ConfigError([Problem(f"--{name}", "", _unknown(name, known))])
-    candidates = sorted(key for key in known if key.split(".")[-1] == name)
+    candidates = sorted(key for key in settings if key.split(".")[-1] == name)
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
         listed = ", ".join(f"--{key}" for key in candidates)
         raise ConfigError([Problem(f"--{name}", "", f"several settings have this name: {listed}")])
-    elsewhere = _other_choices(root, name)
-    if elsewhere:
-        raise ConfigError([Problem(f"--{name}", "", f"no setting of this config; {elsewhere}")])
-    raise ConfigError([Problem(f"--{name}", "", _unknown(name, known))])
+    raise ConfigError([Problem(f"--{name}", "", _other_choice(root, name) or _unknown(name, known))])
 
 
-def _inside_free_section(known: set[str], name: str) -> bool:
-    """Whether `name` lies under a setting that holds keys of its own, as `search.search_space` does."""
-    parts = name.split(".")
-    return any(".".join(parts[:end]) in known for end in range(1, len(parts)))
+def _settings(root: type[Config], tree: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys of all settings, and of the sections that hold them."""
+    yield from schema.discriminators(root)
+    for leaf in schema.leaves(root, tree):
+        parts = leaf.key.split(".")
+        yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+def _in_free_sections(root: type[Config], tree: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys that the tree has in sections whose keys are the user's own, as `search.search_space`."""
+    for leaf in schema.leaves(root, tree):
+        section = get(tree, leaf.key)
+        if any(get_origin(kind) is dict for kind in schema.alternatives(leaf.field.annotation)) and section:
+            for key in section:
+                yield f"{leaf.key}.{key}"
+                cls = schema.class_at(root, tree, (*leaf.key.split("."), key))
+                yield from (f"{leaf.key}.{key}.{name}" for name in (cls.model_fields if cls is not None else ()))
 
 
 def _unknown(name: str, known: set[str]) -> str:
-    short = {key.split(".")[-1]: key for key in known}
-    near = nearest(name, [*known, *short])
+    short = {key.split(".")[-1] for key in known}
+    near = nearest(name, known if "." in name else [*known, *short])
     return "unknown option or setting" + (
         f"; did you mean --{near}?" if near else "; --print-config lists the settings"
     )
 
 
-def _other_choices(root: type[Config], name: str) -> str | None:
+def _other_choice(root: type[Config], name: str) -> str | None:
     """Say which choice would have the setting: `momentum` belongs to `optimizer.type: sgd`."""
+    section, _, last = name.rpartition(".")
     for key, field in schema.discriminators(root).items():
-        discriminator = key.rpartition(".")[2]
-        tags = [
-            tag
-            for cls in schema.members(field.annotation)
-            if name in cls.model_fields
-            for tag in schema.tags(cls, discriminator)
-        ]
-        if tags:
-            return f"it belongs to {key}: {', '.join(tags[:5])}"
+        owners = schema.owners(schema.admitted(field), last)
+        if owners and section in ("", key.rpartition(".")[0]):
+            return f"no setting of this config; it belongs to {key}: {', '.join(owners[:5])}"
     return None
-
-
-def read_with_overrides(
-    root: type[Config], path: str, options: Mapping[str, str]
-) -> tuple[Document, dict[str, Any], list[str]]:
-    """Read a config file and apply the command line's overrides (`{"lr": "0.01"}`).
-
-    Returns:
-        The document, the overrides by dotted key, and the keys that a changed choice dropped.
-    """
-    document = yaml.read(path)
-    # A choice is applied first, so that `--optimizer.type sgd --momentum 0.9` finds the momentum of sgd.
-    choices = {name: text for name, text in options.items() if name in schema.discriminators(root)}
-    params: dict[str, Any] = {name: yaml.parse_scalar(text) for name, text in choices.items()}
-    chosen_tree, _ = apply(root, document.tree, params)
-    problems: list[Problem] = []
-    for name, text in options.items():
-        try:
-            params[full_key(root, chosen_tree, name)] = yaml.parse_scalar(text)
-        except ConfigError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise ConfigError(problems)
-    document, dropped = apply_to_document(root, document, params, "command line:")
-    return document, params, dropped

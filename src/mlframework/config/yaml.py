@@ -18,7 +18,10 @@ from mlframework.errors import ConfigError, Problem
 KeyPath = tuple[str | int, ...]
 
 _MAX_NODES = 100_000  # aliases can make a small file expand without end
+_MAX_DEPTH = 50  # an alias can hold itself
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
+_NO_TAGS = "a config holds plain values only, no tags"
+_TOO_DEEP = f"is nested more than {_MAX_DEPTH} levels deep; does an alias hold itself?"
 _SCALARS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("tag:yaml.org,2002:null", re.compile(r"(~|null|Null|NULL|)$"), "~nN"),
     ("tag:yaml.org,2002:bool", re.compile(r"(true|True|TRUE|false|False|FALSE)$"), "tTfF"),
@@ -43,8 +46,13 @@ class _Dumper(yaml.SafeDumper):
 for _tag, _pattern, _first in _SCALARS:
     for _character in [*_first, *([""] if _tag.endswith("null") else [])]:
         _Loader.yaml_implicit_resolvers.setdefault(_character, []).append((_tag, _pattern))
-for _character in "-+0123456789.":
-    _Dumper.yaml_implicit_resolvers.setdefault(_character, []).append(("tag:yaml.org,2002:float", _FLOAT))
+        _Dumper.yaml_implicit_resolvers.setdefault(_character, []).append((_tag, _pattern))
+
+
+def _represent_str(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # Line breaks that PyYAML folds between single quotes, and one reader takes for a break, another does not.
+    style = '"' if re.search("[\r\x85\u2028\u2029\ufeff]", text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
 
 
 def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
@@ -53,6 +61,7 @@ def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+_Dumper.add_representer(str, _represent_str)
 
 
 @dataclass(frozen=True)
@@ -121,44 +130,56 @@ def parse(text: str, name: str = "config") -> Document:
     Raises:
         ConfigError: the text is no YAML, has duplicate keys, or is no mapping.
     """
-    loader = None
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        if node is None:
-            raise _error(name, "is empty; ml-init-config DATA writes a config that runs")
-        walk = _Walk(loader, name)
-        tree = walk.construct(node, ())
-    except yaml.MarkedYAMLError as error:
-        raise _error(_place(name, error.problem_mark), _explain(error)) from None
-    except yaml.YAMLError as error:
-        raise _error(name, f"is not YAML: {error}".replace("\n", " ")) from None
-    finally:
-        if loader is not None:
-            loader.dispose()
-    if walk.problems:
-        raise ConfigError(walk.problems)
+    tree, walk = _load(text, name)
+    if tree is None:
+        raise _error(name, "is empty; ml-init-config DATA writes a config that runs")
     if not isinstance(tree, dict):
-        kind = {list: "a list"}.get(type(tree), "a single value")
-        raise _error(
-            _place(name, node.start_mark), f"is {kind}; a config is a mapping of keys (name:, data:, model: ...)"
-        )
+        kind = "a list" if isinstance(tree, list) else "a single value"
+        raise _error(walk.values[()], f"is {kind}; a config is a mapping of keys (name:, data:, model: ...)")
     return Document(tree, name, walk.keys, walk.values)
 
 
 def parse_scalar(text: str) -> Any:
-    """Read one value as YAML would: `0.01` is a float, `null` is None, `[1, 2]` a list, `resnet18` a string."""
+    """Read one value as YAML would: `0.01` is a float, `null` is None, `[1, 2]` a list, `resnet18` a string.
+
+    What is no YAML, such as `a: b: c`, is a string, too.
+    """
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        return "" if node is None else _Walk(loader, "").construct(node, ())
-    except yaml.YAMLError:
+        value, walk = _load(text, "")
+    except ConfigError:
         return text
+    return value if walk.values else ""
 
 
 def dump(tree: Any) -> str:
     """Write plain values as YAML that YAML 1.1 and 1.2 readers read alike."""
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+
+
+def _load(text: str, name: str) -> tuple[Any, "_Walk"]:
+    """Return the value that a text holds, and the walk that knows its places.
+
+    Raises:
+        ConfigError: the text is no YAML, or has duplicate keys.
+    """
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as error:
+        place = f"{name}:{text.count(chr(10), 0, error.position) + 1}"
+        raise _error(place, f"the character U+{ord(text[error.position]):04X} cannot stand in a config") from None
+    walk = _Walk(loader, name)
+    try:
+        node = loader.get_single_node()
+        value = None if node is None else walk.construct(node, ())
+    except yaml.MarkedYAMLError as error:
+        raise _error(_place(name, error.problem_mark), _explain(error)) from None
+    except RecursionError:
+        raise _error(name, _TOO_DEEP) from None
+    finally:
+        loader.dispose()
+    if walk.problems:
+        raise ConfigError(walk.problems)
+    return value, walk
 
 
 class _Walk:
@@ -175,12 +196,21 @@ class _Walk:
         self.nodes += 1
         if self.nodes > _MAX_NODES:
             raise _error(self.name, f"expands to more than {_MAX_NODES} values; are aliases nested in aliases?")
-        self.values[path] = _place(self.name, node.start_mark)
+        self.values[path] = place = _place(self.name, node.start_mark)
+        if len(path) > _MAX_DEPTH:
+            raise _error(place, _TOO_DEEP)
+        if node.tag not in _plain_tags(self.loader, node):
+            self.problems.append(Problem(place, dotted(path), f"the tag {node.tag!r}: {_NO_TAGS}"))
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.construct(child, (*path, index)) for index, child in enumerate(node.value)]
-        return self.loader.construct_object(node)
+        try:
+            return self.loader.construct_object(node)
+        except ValueError:
+            self.problems.append(Problem(place, dotted(path), "a number of more digits than can be read"))
+            return None
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -201,6 +231,13 @@ class _Walk:
         return found
 
 
+def _plain_tags(loader: _Loader, node: yaml.Node) -> tuple[str, ...]:
+    """Return the tags that a node has where the file gives it none, and `!!str`, which does no harm."""
+    if isinstance(node, yaml.ScalarNode):
+        return "tag:yaml.org,2002:str", loader.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
+    return (loader.resolve(type(node), None, True),)  # type: ignore[no-untyped-call]
+
+
 def _place(name: str, mark: yaml.Mark | None) -> str:
     return name if mark is None else f"{name}:{mark.line + 1}:{mark.column + 1}"
 
@@ -208,11 +245,11 @@ def _place(name: str, mark: yaml.Mark | None) -> str:
 def _explain(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or "is not YAML"
     if "'\\t'" in problem or "\\t" in problem:
-        return "a tab; YAML is indented with spaces"
-    if "could not determine a constructor" in problem:
-        return f"{problem.split('tag ')[-1]}: a config holds plain values only, no tags"
+        return "a tab; YAML wants spaces"
     if "mapping values are not allowed" in problem:
         return "a second ':' in one line, or wrong indentation; quote the value if the ':' belongs to it"
+    if "but got '{'" in problem:
+        return "a '{' inside {...} or [...]; quote what has one: '${VAR}'"
     return f"is not YAML: {problem}"
 
 

@@ -1,11 +1,9 @@
-"""Augmentations of image batches: `AUGMENTATIONS` by name.
+"""Augmentations of training images: `AUGMENTATIONS` by name, made of torchvision's v2 transforms.
 
-An augmentation is one affine warp a batch, with parameters drawn for each image, and perhaps a change of colour: a
-handful of tensor operations, whatever the batch size, on the device where the batch is. The draws come from torch's
-global CPU generator, which a checkpoint restores: a resumed run sees the same pictures.
+Every image draws its own parameters, from torch's global generator, which a checkpoint restores: a resumed run sees
+the same pictures.
 """
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -14,95 +12,58 @@ from mlframework.registry import lookup
 if TYPE_CHECKING:
     from torch import Tensor
 
-LIGHT_SHIFT = 0.1
-LIGHT_DEGREES = 10.0
+Change = Callable[["Tensor"], "Tensor"]
+"""Takes one image or more of the same size, uint8 (..., 3, h, w), and returns it changed, in the same shape and type."""
+
+SHIFT, DEGREES = 0.1, 10.0
 CROP_AREA = (0.6, 1.0)
-CROP_RATIO = (3 / 4, 4 / 3)
 COLOUR_CHANGE = 0.2
 
 
-def augmentation(name: str) -> "Callable[[Tensor], Tensor] | None":
+def augmentation(name: str, image_size: int) -> Change | None:
     """Return the augmentation of this name, or None for "none".
 
-    It takes uint8 images (b, 3, h, w) and returns new ones of the same shape, type and device.
+    It takes uint8 images (b, 3, image_size, image_size) and returns new ones of the same shape, type and device.
 
     Raises:
         KeyError: there is no augmentation of this name; the message names the known ones.
     """
-    return lookup(AUGMENTATIONS, name, "augmentation")
+    build = lookup(AUGMENTATIONS, name, "augmentation")
+    return None if build is None else _one_by_one(build(image_size))
 
 
-def light(images: "Tensor") -> "Tensor":
+def light(image_size: int) -> Change:
     """Shift by up to 10 % of the side and rotate by up to 10 degrees; never flipped: safe for digits and text."""
-    import torch
+    from torchvision.transforms import v2
 
-    shift_x, shift_y, angle = _uniform(len(images), 3, -1.0, 1.0)
-    angle = angle * math.radians(LIGHT_DEGREES)
-    height, width = images.shape[-2:]
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    # The warp works in coordinates from -1 to 1: a shift of a tenth of the side is 0.2, and a turn of a picture that is
-    # not square has to be stretched with it.
-    rows = (
-        (cos, -sin * height / width, shift_x * 2 * LIGHT_SHIFT),
-        (sin * width / height, cos, shift_y * 2 * LIGHT_SHIFT),
-    )
-    return _as_bytes(_warp(images, rows))
+    # The border is repeated outwards first: black corners would be a feature that real pictures do not have.
+    margin = image_size // 4
+    shift = SHIFT * image_size / (image_size + 2 * margin)
+    turn = v2.RandomAffine(DEGREES, translate=(shift, shift), interpolation=v2.InterpolationMode.BILINEAR)
+    return v2.Compose([v2.Pad(margin, padding_mode="edge"), turn, v2.CenterCrop(image_size)])  # type: ignore[no-any-return]
 
 
-def standard(images: "Tensor") -> "Tensor":
+def standard(image_size: int) -> Change:
     """Crop 60 to 100 % of the area and scale it up, flip half of the images, change the colours by up to 20 %."""
-    import torch
+    from torchvision.transforms import v2
 
-    draw_area, draw_ratio, draw_x, draw_y, draw_flip = _uniform(len(images), 5, 0.0, 1.0)
-    area = CROP_AREA[0] + draw_area * (CROP_AREA[1] - CROP_AREA[0])
-    low, high = math.log(CROP_RATIO[0]), math.log(CROP_RATIO[1])
-    ratio = torch.exp(low + draw_ratio * (high - low))
-    crop_width = torch.sqrt(area * ratio).clamp(max=1.0)
-    crop_height = torch.sqrt(area / ratio).clamp(max=1.0)
-    mirror = torch.where(draw_flip < 0.5, -1.0, 1.0)
-    zero = torch.zeros_like(area)
-    rows = (
-        (crop_width * mirror, zero, (2 * draw_x - 1) * (1 - crop_width)),
-        (zero, crop_height, (2 * draw_y - 1) * (1 - crop_height)),
+    return v2.Compose(  # type: ignore[no-any-return]
+        [
+            v2.RandomResizedCrop(image_size, scale=CROP_AREA, antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.ColorJitter(COLOUR_CHANGE, COLOUR_CHANGE, COLOUR_CHANGE),
+        ]
     )
-    return _as_bytes(_change_colours(_warp(images, rows)))
 
 
-AUGMENTATIONS: "dict[str, Callable[[Tensor], Tensor] | None]" = {"none": None, "light": light, "standard": standard}
+AUGMENTATIONS: dict[str, Callable[[int], Change] | None] = {"none": None, "light": light, "standard": standard}
 
 
-def _uniform(n: int, k: int, low: float, high: float) -> "tuple[Tensor, ...]":
-    """Draw k columns of n numbers; always on the CPU, so that the device does not change what is drawn."""
-    import torch
+def _one_by_one(change: Change) -> Change:
+    def apply(images: "Tensor") -> "Tensor":
+        import torch
 
-    return (low + (high - low) * torch.rand(n, k)).unbind(1)
+        # A v2 transform changes all images of a batch alike, so each is changed by itself.
+        return torch.stack([change(image) for image in images])
 
-
-def _warp(images: "Tensor", rows: "tuple[tuple[Tensor, ...], tuple[Tensor, ...]]") -> "Tensor":
-    """Warp each image by its own 2x3 matrix (output to input, -1 to 1); returns float32 from 0 to 255."""
-    import torch
-    from torch.nn.functional import affine_grid, grid_sample
-
-    matrices = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1).to(images.device)
-    grid = affine_grid(matrices, list(images.shape), align_corners=False)
-    # What comes in from outside repeats the border: black corners would be a feature that real pictures do not have.
-    return grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-def _change_colours(images: "Tensor") -> "Tensor":
-    """Change brightness, contrast and saturation of each image by its own factors."""
-    import torch
-
-    factors = _uniform(len(images), 3, 1 - COLOUR_CHANGE, 1 + COLOUR_CHANGE)
-    brightness, contrast, saturation = (factor.to(images.device).view(-1, 1, 1, 1) for factor in factors)
-    images = images * brightness
-    weights = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
-    grey = (images * weights).sum(dim=1, keepdim=True)
-    images = torch.lerp(grey, images, saturation)
-    return torch.lerp(grey.mean(dim=(2, 3), keepdim=True), images, contrast)
-
-
-def _as_bytes(images: "Tensor") -> "Tensor":
-    import torch
-
-    return images.round().clamp(0, 255).to(torch.uint8)
+    return apply

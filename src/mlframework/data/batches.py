@@ -94,7 +94,7 @@ class Batches:
         self._on_device = torch.from_numpy(targets).to(device)
         n = len(targets)
         starts = list(range(0, n, batch_size))
-        if len(starts) > 1 and n - starts[-1] == 1:
+        if batch_size > 1 and len(starts) > 1 and n - starts[-1] == 1:
             starts.pop()
         self._bounds = list(zip(starts, [*starts[1:], n], strict=True))
 
@@ -110,6 +110,11 @@ class Batches:
         for start, end in self._bounds:
             rows = permutation[start:end]
             yield self._fetch(rows), self._on_device[rows.to(self._device)]
+
+    @property
+    def smallest(self) -> int:
+        """How many examples the smallest batch has."""
+        return min(end - start for start, end in self._bounds)
 
     def peek(self, n: int) -> tuple[Tensor, ...]:
         """Return the inputs of the first `n` rows, in no random order."""

@@ -16,7 +16,7 @@ from mlframework.data.splits import Array
 def write_digits(folder: str | Path) -> Path:
     """Write 1,797 grey 8x8 images of handwritten digits as `folder/<digit>/<number>.png`; returns the folder."""
     from PIL import Image
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    from sklearn.datasets import load_digits
 
     folder = Path(folder)
     digits = load_digits()
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("sample", choices=SAMPLES)
     parser.add_argument("path", type=Path, help="the folder or file to write")
     chosen = parser.parse_args(arguments)
-    print(f"wrote {SAMPLES[chosen.sample](chosen.path)}")
+    print(f"wrote {SAMPLES[chosen.sample](chosen.path)}")  # noqa: T201 - a command says what it did
 
 
 if __name__ == "__main__":

@@ -96,13 +96,9 @@ class Splits(Generic[E]):
         wanted = max(1, round(fraction * n))
         if strategy == "time":
             rows = np.arange(n - wanted, n)
-        elif strategy == "stratified":
-            classes = _members(self.train.targets, np.random.RandomState(seed))
-            sizes = np.array([len(rows) for rows in classes])
-            kept = _shares(sizes, fraction, sizes)
-            rows = np.sort(np.concatenate([rows[:k] for rows, k in zip(classes, kept, strict=True)]))
         else:
-            rows = np.sort(np.random.RandomState(seed).permutation(n)[:wanted])
+            labels = self.train.targets if strategy == "stratified" else None
+            _, rows = _draw(np.arange(n), wanted, labels, seed)
         return replace(self, train=self.train.take(rows.astype(np.int64)))
 
 
@@ -178,17 +174,38 @@ def _cut(loaded: Loaded[E], rows: Rows, config: SplitConfig, seed: int) -> _Part
     n, parts = len(rows), 3 if config.test_fraction > 0 else 2
     if n < parts:
         raise DataError(f"{n} rows are too few for {parts} splits: add data")
+    n_test = _share(n, config.test_fraction, room=n - 2) if parts == 3 else 0
+    n_val = _share(n, config.val_fraction, room=n - n_test - 1)
     strategy = loaded.strategy(config)
-    if strategy == "stratified":
-        train, val, test = _stratified(loaded, rows, config, seed)
-    else:
-        order = _time_order(loaded, rows) if strategy == "time" else np.random.RandomState(seed).permutation(n)
-        n_test = _share(n, config.test_fraction, room=n - 2) if parts == 3 else 0
-        n_val = _share(n, config.val_fraction, room=n - n_test - 1)
+    if strategy == "time":
+        order = _time_order(loaded, rows)
         train, val, test = np.split(order, [n - n_val - n_test, n - n_test])
-    if strategy != "time":
-        train, val, test = np.sort(train), np.sort(val), np.sort(test)
+    else:
+        labels = _labels_to_keep_even(loaded, rows, parts) if strategy == "stratified" else None
+        rest, test = _draw(np.arange(n), n_test, labels, seed)
+        train, val = _draw(rest, n_val, labels, seed)
     return rows[train], rows[val], rows[test] if parts == 3 else None
+
+
+def _draw(rows: Rows, n_out: int, labels: Rows | None, seed: int) -> tuple[Rows, Rows]:
+    """Draw `n_out` of the rows, with every class's share where there are labels; returns those that stay first."""
+    if n_out == 0:
+        return rows, rows[:0]
+    from sklearn.model_selection import train_test_split
+
+    if labels is None:
+        kept, drawn = train_test_split(rows, test_size=n_out, random_state=seed)
+        return np.sort(kept), np.sort(drawn)
+    _, counts = np.unique(labels[rows], return_counts=True)
+    # scikit-learn wants two rows of each class, and room for every class on either side.
+    n_out = min(max(n_out, len(counts)), len(rows) - len(counts))
+    if counts.min() < 2 or n_out < 1:
+        raise DataError(
+            f"a class has {counts.min()} of the {len(rows)} rows left to draw from, too few to keep its share in each "
+            "split; add rows, draw smaller fractions, or set data.split.strategy to random"
+        )
+    kept, drawn = train_test_split(rows, test_size=n_out, random_state=seed, stratify=labels[rows])
+    return np.sort(kept), np.sort(drawn)
 
 
 def _time_order(loaded: Loaded[E], rows: Rows) -> Rows:
@@ -208,31 +225,27 @@ def _time_order(loaded: Loaded[E], rows: Rows) -> Rows:
     return order
 
 
-def _stratified(loaded: Loaded[E], rows: Rows, config: SplitConfig, seed: int) -> tuple[Rows, Rows, Rows]:
-    """Cut class by class, so that every class is in every split; returns positions in `rows`."""
+def _labels_to_keep_even(loaded: Loaded[E], rows: Rows, parts: int) -> Rows:
+    """Return the class of each of the rows.
+
+    Raises:
+        DataError: the target is a number, or a class is too small for so many parts.
+    """
     if loaded.stratify is None:
         raise DataError(
             "data.split.strategy is stratified, which needs classes, but the target is a number (regression); "
             "set data.split.strategy to random"
         )
-    parts = 3 if config.test_fraction > 0 else 2
-    labels = loaded.stratify[rows]
-    classes = _members(labels, np.random.RandomState(seed))
-    _check_class_sizes(labels, loaded.class_names, classes, parts)
-    sizes = np.array([len(members) for members in classes])
-    n_test = _shares(sizes, config.test_fraction, sizes - 2) if parts == 3 else np.zeros_like(sizes)
-    n_val = _shares(sizes, config.val_fraction, sizes - n_test - 1)
-    cuts = [np.split(members, [t, t + v]) for members, t, v in zip(classes, n_test, n_val, strict=True)]
-    test, val, train = (np.concatenate(pieces) for pieces in zip(*cuts, strict=True))
-    return train, val, test
+    labels: Rows = loaded.stratify[rows]
+    _check_class_sizes(labels, loaded.class_names, parts)
+    return labels
 
 
-def _check_class_sizes(labels: Rows, class_names: tuple[str, ...] | None, classes: list[Rows], parts: int) -> None:
+def _check_class_sizes(labels: Rows, class_names: tuple[str, ...] | None, parts: int) -> None:
     small = []
-    for members in classes:
-        if len(members) < parts:
-            label = int(labels[members[0]])
-            small.append(f"{class_names[label] if class_names else label!s} ({len(members)})")
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        if count < parts:
+            small.append(f"{class_names[label] if class_names else label!s} ({count})")
     if small:
         listing = ", ".join(small[:10]) + (f" and {len(small) - 10} more" if len(small) > 10 else "")
         raise DataError(
@@ -241,26 +254,5 @@ def _check_class_sizes(labels: Rows, class_names: tuple[str, ...] | None, classe
         )
 
 
-def _members(classes: Rows, rng: np.random.RandomState) -> list[Rows]:
-    """Return the rows of each class that occurs, by class index, each in a drawn order."""
-    order = rng.permutation(len(classes))
-    grouped = order[np.argsort(classes[order], kind="stable")]
-    starts = np.flatnonzero(np.diff(classes[grouped])) + 1
-    members: list[Rows] = np.split(grouped, starts)
-    return members
-
-
 def _share(n: int, fraction: float, room: int) -> int:
     return min(max(1, round(fraction * n)), room)
-
-
-def _shares(sizes: Rows, fraction: float, room: Rows) -> Rows:
-    """Share `fraction` of all rows out among the classes: at least 1 each, at most `room`, largest remainders first."""
-    exact = sizes * fraction
-    shares = np.clip(np.floor(exact).astype(np.int64), 1, room)
-    remainder = np.where(shares < room, exact - shares, -np.inf)
-    first = np.argsort(-remainder, kind="stable")
-    missing = max(0, round(float(exact.sum())) - int(shares.sum()))
-    chosen = first[:missing]
-    shares[chosen] += np.isfinite(remainder[chosen])
-    return shares

@@ -40,7 +40,7 @@ def read_frame(path: str | Path) -> "pl.DataFrame":
         raise DataError(f"{path}: cannot be read: {error.strerror or error}; check its permissions") from error
     if frame.height == 0:
         raise DataError(f"{path}: there are columns but no rows; add data")
-    return _without_missing_words(frame)
+    return without_missing_words(frame)
 
 
 def _suffix(path: Path) -> str:
@@ -134,14 +134,15 @@ def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{path}:{line + 1}: {error}; mend this line") from error
 
 
-def _without_missing_words(frame: "pl.DataFrame") -> "pl.DataFrame":
+def without_missing_words(frame: "pl.DataFrame") -> "pl.DataFrame":
+    """Return the frame with its text stripped, and with nulls where text is a word in `MISSING` or a number is NaN."""
     import polars as pl
     import polars.selectors as cs
 
     stripped = cs.string().str.strip_chars()
-    return frame.with_columns(
-        pl.when(stripped.is_in(MISSING)).then(None).otherwise(stripped).name.keep(),
-    ).with_columns(cs.float().fill_nan(None))
+    return frame.with_columns(pl.when(stripped.is_in(MISSING)).then(None).otherwise(stripped).name.keep()).with_columns(
+        cs.float().fill_nan(None)
+    )
 
 
 def _first_line(error: Exception) -> str:

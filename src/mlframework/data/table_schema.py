@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mlframework.data.splits import Array, Rows
 from mlframework.data.table_columns import Task, class_texts, numbers, texts
+from mlframework.data.table_file import without_missing_words
 from mlframework.errors import DataError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class TableExamples:
 
 
 def encode_frame(frame: "pl.DataFrame", schema: TableSchema, source: str = "the table") -> TableExamples:
-    """Turn a frame, as `read_frame` returns it, into examples of this schema.
+    """Turn a frame, from `read_frame` or made in memory, into examples of this schema.
 
     Columns that the schema does not name are passed over. Where the target is absent or has no value at all, as in a
     table to predict from, the targets are zeros. `source` names the table in messages.
@@ -91,12 +92,14 @@ def encode_frame(frame: "pl.DataFrame", schema: TableSchema, source: str = "the 
     Raises:
         DataError: columns are missing, a numeric one holds text, or a target is missing or of no known class.
     """
-    missing = [name for name in (*schema.numeric, *schema.categorical) if name not in frame.columns]
+    features = (*schema.numeric, *schema.categorical)
+    missing = [name for name in features if name not in frame.columns]
     if missing:
         raise DataError(
             f"{source}: no column {', '.join(map(repr, missing))}, which the model was trained with; its columns are "
             f"{', '.join(frame.columns)}; add what is missing, empty where it is unknown"
         )
+    frame = without_missing_words(frame.select(name for name in (*features, schema.target) if name in frame.columns))
     n = frame.height
     numeric = np.empty((n, len(schema.numeric)), dtype=np.float32)
     for i, name in enumerate(schema.numeric):

@@ -79,13 +79,13 @@ class Learner(Protocol):
         """Return the metrics of a split (`val`, `test`) by name without split."""
 
     def outputs(self, split: str) -> Outputs:
-        """Return what the model says of each example of a split."""
+        """Return what the model says of each example of a split (`val`, `test`)."""
 
     def learning_rate(self) -> float | None:
         """Return the learning rate now, or None for a learner that has none."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that an exact resume needs."""
+        """Return everything that an exact resume needs; it changes as training goes on, so dump or copy it at once."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the state back."""

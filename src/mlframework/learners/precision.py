@@ -1,6 +1,6 @@
 """Precision, accumulation and clipping: the objects that a torch learner takes, so that it branches on none of them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -135,11 +135,11 @@ class Accumulation:
         if group:
             yield group
 
-    def share(self, loss: Tensor, batch: Batch, group: list[Batch]) -> Tensor:
-        """Weigh a batch's mean loss by its share of the step's examples."""
+    def share(self, loss: Tensor, batch: Batch, group: list[Batch], weight: Callable[[Tensor], Tensor | int]) -> Tensor:
+        """Weigh a batch's mean loss by its share of the step; `weight` says what the mean was divided by."""
         if len(group) == 1:
             return loss
-        return loss * (len(batch[1]) / sum(len(targets) for _, targets in group))
+        return loss * (weight(batch[1]) / sum(weight(targets) for _, targets in group))
 
     def steps_per_epoch(self, n_batches: int) -> int:
         """Return how many steps `n_batches` make."""

@@ -23,6 +23,9 @@ class Task(Protocol):
     def loss(self, raw: Tensor, targets: Tensor) -> Tensor:
         """Return the mean training loss of a batch, a scalar."""
 
+    def weight(self, targets: Tensor) -> Tensor | int:
+        """Return what the mean loss of a batch was divided by: the sum of its examples' weights."""
+
     def values(self, raw: Tensor) -> Tensor:
         """Turn raw outputs (n, width) into probabilities (n, n_classes) or values (n,)."""
 
@@ -39,6 +42,10 @@ class Classification:
     def loss(self, raw: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy, with class weights and label smoothing."""
         return functional.cross_entropy(raw, targets, self._weights, label_smoothing=self._label_smoothing)
+
+    def weight(self, targets: Tensor) -> Tensor | int:
+        """Return the sum of the class weights."""
+        return len(targets) if self._weights is None else self._weights[targets].sum()
 
     def values(self, raw: Tensor) -> Tensor:
         """Return the softmax."""
@@ -57,6 +64,10 @@ class Regression:
     def loss(self, raw: Tensor, targets: Tensor) -> Tensor:
         """Return the mean squared error of the standardised target."""
         return functional.mse_loss(raw.squeeze(1), (targets - self._mean) / self._scale)
+
+    def weight(self, targets: Tensor) -> Tensor | int:
+        """Return the number of examples."""
+        return len(targets)
 
     def values(self, raw: Tensor) -> Tensor:
         """Return the predictions in the target's unit."""

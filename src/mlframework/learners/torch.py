@@ -1,8 +1,8 @@
 """A torch module as a Learner."""
 
+import copy
 import io
-import pickle
-import zipfile
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,16 +44,8 @@ class TorchCodec:
         """
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (
-            OSError,
-            RuntimeError,
-            EOFError,
-            ValueError,
-            KeyError,
-            pickle.UnpicklingError,
-            zipfile.BadZipFile,
-        ) as error:
-            reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        except Exception as error:  # noqa: BLE001 - the unpickler raises whatever the bytes lead it to
+            reason = (str(error) or type(error).__name__).splitlines()[0][:120]
             raise CheckpointError(
                 f"{path}: cannot be read as a checkpoint; it is cut short or not ours ({reason})"
             ) from None
@@ -106,7 +98,10 @@ class TorchLearner:
         """Train for one epoch; the metrics are of the outputs as they were while training."""
         stepping = self._stepping
         if self._watched is not None:
-            stepping.schedule.after_epoch(self._watched)
+            with warnings.catch_warnings():
+                # The first epoch after a resume: torch does not know of the steps that were taken before.
+                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+                stepping.schedule.after_epoch(self._watched)
         self._outputs.clear()
         self.module.train()
         raw_outputs: list[Tensor] = []
@@ -118,7 +113,7 @@ class TorchLearner:
                 with stepping.precision.autocast():
                     raw = self.module(*inputs)
                     loss = self.task.loss(raw, targets)
-                stepping.precision.backward(stepping.accumulation.share(loss, batch, group))
+                stepping.precision.backward(stepping.accumulation.share(loss, batch, group, self.task.weight))
                 raw_outputs.append(raw.detach())
                 all_targets.append(targets)
             stepping.precision.step(stepping.optimizer, stepping.clip)
@@ -141,11 +136,13 @@ class TorchLearner:
         """Return what the module says of each example of a split, without dropout; kept until the next epoch."""
         if split in self._outputs:
             return self._outputs[split]
+        batches = self._batches[split]
+        if batches.order is not None:
+            raise ValueError(f"{split} comes augmented and in random order; it has no outputs, only val and test have")
         self.module.eval()
         with torch.inference_mode(), self._stepping.precision.autocast():
-            raw_outputs = [self.module(*inputs) for inputs, _ in self._batches[split]]
-        targets = self._batches[split].targets
-        found = Outputs(self.task.name, targets, self._values(raw_outputs), self.task.class_names)
+            raw_outputs = [self.module(*inputs) for inputs, _ in batches]
+        found = Outputs(self.task.name, batches.targets, self._values(raw_outputs), self.task.class_names)
         self._outputs[split] = found
         return found
 
@@ -184,20 +181,21 @@ class TorchLearner:
         """
         try:
             self.module.load_state_dict(state["module"])
-            self._stepping.optimizer.load_state_dict(state["optimizer"])
+            # torch would keep the very tensors of the state, and the next step would write into them.
+            self._stepping.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
             self._stepping.schedule.load_state_dict(state["schedule"])
             self._stepping.precision.load_state_dict(state["precision"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+            self._watched = state["watched"]
+            torch.set_rng_state(state["rng"])
+            if state["rng_cuda"] and torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(state["rng_cuda"])
+            order = self._batches["train"].order
+            if order is not None:
+                order.set_state(state["rng_order"])
+        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise CheckpointError(f"the checkpoint is of another model or optimizer: {reason}") from None
-        self._watched = state["watched"]
         self._outputs.clear()
-        torch.set_rng_state(state["rng"])
-        if state["rng_cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["rng_cuda"])
-        order = self._batches["train"].order
-        if order is not None:
-            order.set_state(state["rng_order"])
 
     def export(self, folder: Path) -> None:
         """Write the serving artifact."""
@@ -252,21 +250,35 @@ def _batches(spec: LearnerSpec, fetches: Mapping[str, Fetch]) -> dict[str, Batch
 
 
 def _wanted(task: Task, split: str, names: Iterable[str]) -> tuple[str, ...]:
+    known = metrics.METRICS[task.name]
+    for name in names:
+        if name.partition("_")[2] not in known:
+            raise TrainingError(
+                f"metric: {name} has no meaning in a {task.name}, which this data is; it has val_{', val_'.join(known)}"
+            )
     asked = [name.partition("_")[2] for name in names if name.partition("_")[0] == split or split == "test"]
     return tuple(dict.fromkeys([*metrics.ALWAYS[task.name], *asked]))
 
 
 def _try_out(module: nn.Module, batches: Batches) -> None:
-    """Pass two examples through, so that a model that does not fit its data is said before any training."""
+    """Pass two examples through, so that a model that does not fit its data is said before any training.
+
+    As in training: batch normalisation refuses a batch of one only there. What it notes of the two is taken back.
+    """
     rng = torch.get_rng_state()
-    module.eval()
+    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    module.train()
     try:
         with torch.no_grad():
-            module(*batches.peek(2))
-    except RuntimeError as error:
+            module(*batches.peek(min(2, batches.smallest)))
+            for buffer, before in buffers:
+                buffer.copy_(before)
+    except (RuntimeError, ValueError, AssertionError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         reason = str(error).splitlines()[0]
-        raise TrainingError(f"the model cannot take this data: {reason}; a larger data.image_size may help") from None
+        raise TrainingError(
+            f"the model cannot take this data: {reason}; another data.image_size or training.batch_size may help"
+        ) from None
     finally:
         torch.set_rng_state(rng)

@@ -5,10 +5,11 @@ In the config a metric's name has the split before it: `val_acc`, `train_loss`, 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator
 
 from mlframework.metrics import classification, regression
 from mlframework.registry import unknown
@@ -58,6 +59,15 @@ def direction_of(name: str) -> Direction:
     raise ValueError(unknown(name, names(), "metric"))
 
 
+def _known(name: str) -> str:
+    direction_of(name)
+    return name
+
+
+MetricName = Annotated[str, AfterValidator(_known)]
+"""Type of a config's setting that names a metric."""
+
+
 def names(splits: Iterable[str] = ("train", "val")) -> list[str]:
     """Return the names that a config may use."""
     bases = dict.fromkeys(base for metrics in METRICS.values() for base in metrics)
@@ -74,7 +84,7 @@ def is_better(value: float, best: float | None, direction: Direction) -> bool:
     """Whether `value` beats `best`; anything beats None, nothing that is not a number beats anything."""
     if not np.isfinite(value):
         return False
-    if best is None:
+    if best is None or np.isnan(best):
         return True
     return value > best if direction == "maximize" else value < best
 

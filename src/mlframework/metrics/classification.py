@@ -1,4 +1,7 @@
-"""Metrics of classifiers. `targets` is int64 (n,), `probabilities` is float (n, n_classes), its rows sum to 1."""
+"""Metrics of classifiers. `targets` is int64 (n,), `probabilities` is float (n, n_classes), its rows sum to 1.
+
+A probability that is not a number makes every metric not a number, so that the trial fails.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +14,15 @@ _SMALLEST = 1e-12  # keeps the log finite where a model is certain and wrong
 
 def accuracy(targets: Targets, probabilities: Probabilities) -> float:
     """Share of examples whose most probable class is the true one."""
+    if not np.isfinite(probabilities).all():
+        return float("nan")
     return float(np.mean(probabilities.argmax(axis=1) == targets))
 
 
 def log_loss(targets: Targets, probabilities: Probabilities) -> float:
     """Mean negative log of the true class's probability, in nats: no label smoothing, no class weights."""
     true = probabilities[np.arange(len(targets)), targets].astype(np.float64)
-    # Not np.clip: a probability that is not a number has to stay one, so that the trial fails.
+    # Unlike some clipping, np.maximum leaves NaN what it is.
     return float(-np.mean(np.log(np.maximum(true, _SMALLEST))))
 
 
@@ -25,6 +30,8 @@ def f1(targets: Targets, probabilities: Probabilities) -> float:
     """Macro F1: the mean of the classes' harmonic means of precision and recall; 0 for a class never predicted."""
     from sklearn.metrics import f1_score
 
+    if not np.isfinite(probabilities).all():
+        return float("nan")
     return float(f1_score(targets, probabilities.argmax(axis=1), average="macro", zero_division=0.0))
 
 

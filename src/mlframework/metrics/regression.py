@@ -27,7 +27,7 @@ def r2(targets: Values, predictions: Values) -> float:
     Raises:
         ValueError: all targets are the same, which leaves it undefined.
     """
-    spread = mse(targets, np.full(len(targets), targets.astype(np.float64).mean()))
-    if spread == 0:
+    if targets.min() == targets.max():
         raise ValueError("R2 is undefined: all targets are the same; use rmse or mae")
+    spread = mse(targets, np.full(len(targets), targets.astype(np.float64).mean()))
     return 1.0 - mse(targets, predictions) / spread

@@ -22,8 +22,14 @@ if TYPE_CHECKING:
     from mlframework.data.images import ImageExamples, ImageFolderConfig
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+TRAINED_ON_HALF = ("efficientnet_v2_l", "googlenet", "inception_v3")
+"""Whose pretrained weights expect images from -1 to 1. (torchvision gives two of them a layer that does it.)"""
+WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
+"""Whose auxiliary heads are left out: they serve only to train very deep nets without batch normalisation."""
 SMALL_STEM_FAMILIES = ("resnet", "resnext", "wide_resnet")
 _SAMPLE = 2000  # images that the mean and deviation are taken from: enough for three digits
+_AT_ONCE = 32  # of them: all at once would be gigabytes of floats
 
 
 class ImageClassifier(Config):
@@ -61,11 +67,11 @@ class ImageClassifier(Config):
 
         data, splits = cast("ImageFolderConfig", spec.data), spec.splits
         examples: ImageExamples = splits.train
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if self.pretrained else _mean_and_std(examples)
+        mean, std = self._normalisation(examples)
         fetches: dict[str, Fetch] = {}
         for name, part in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
             if part is not None:
-                augment = augmentation(data.augment) if name == "train" else None
+                augment = augmentation(data.augment, data.image_size) if name == "train" else None
                 fetches[name] = Transformed(_pixels(part, spec.device), augment, Normalise(mean, std, spec.device))
         task = classification(examples.class_names, examples.targets, spec.settings, spec.device)
         meta = {"class_names": list(examples.class_names), "image_size": data.image_size, "mean": mean, "std": std}
@@ -76,9 +82,8 @@ class ImageClassifier(Config):
         from torchvision import models
 
         options: dict[str, Any] = {}
-        if self.architecture in ("googlenet", "inception_v3"):
-            # The auxiliary heads serve only to train very deep nets without batch normalisation.
-            options = {"aux_logits": False, "init_weights": True}
+        if self.architecture in WITH_AUXILIARY_HEADS:
+            options = {"aux_logits": False, "init_weights": not self.pretrained}
         if self.pretrained is True:
             module = _downloaded(self.architecture)
         else:
@@ -90,7 +95,13 @@ class ImageClassifier(Config):
         if self.stem == "small":
             _make_small_stem(module)
         _set_head(module, n_classes, self.dropout)
-        return module  # type: ignore[no-any-return]
+        return module
+
+    def _normalisation(self, examples: ImageExamples) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return mean and deviation of each channel: those that the weights were trained with, or those of the images."""
+        if not self.pretrained:
+            return _mean_and_std(examples)
+        return (HALF, HALF) if self.architecture in TRAINED_ON_HALF else (IMAGENET_MEAN, IMAGENET_STD)
 
     def predictor(self, artifacts: Path) -> Predictor:
         """Return the predictor of an exported model."""
@@ -182,9 +193,12 @@ def _pixels(examples: ImageExamples, device: str) -> Any:
 def _mean_and_std(examples: ImageExamples) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and deviation of each channel of the training images, in units of 0..1."""
     rows = np.linspace(0, len(examples) - 1, min(len(examples), _SAMPLE)).astype(np.int64)
-    pixels = examples.pixels[rows].astype(np.float32) / 255
-    std = np.maximum(pixels.std(axis=(0, 2, 3), dtype=np.float64), 1e-3)
-    mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64)
+    total, squares, n = np.zeros(3), np.zeros(3), 0
+    for few in np.array_split(rows, -(-len(rows) // _AT_ONCE)):
+        pixels = examples.pixels[few].transpose(1, 0, 2, 3).reshape(3, -1) / 255
+        total, squares, n = total + pixels.sum(axis=1), squares + np.square(pixels).sum(axis=1), n + pixels.shape[1]
+    mean = total / n
+    std = np.maximum(np.sqrt(np.maximum(squares / n - np.square(mean), 0)), 1e-3)
     return tuple(float(round(value, 6)) for value in mean), tuple(float(round(value, 6)) for value in std)
 
 
@@ -193,6 +207,8 @@ def _n_outputs(config: ImageClassifier, n_classes: int) -> int:
     if not isinstance(config.pretrained, str):
         return n_classes
     head = [tensor for name, tensor in _read_weights(Path(config.pretrained)).items() if name.endswith("weight")]
+    if not head:
+        raise TrainingError(f"model.pretrained: {config.pretrained}: there are no weights in it")
     return int(head[-1].shape[0])
 
 
@@ -203,28 +219,30 @@ def _downloaded(architecture: str) -> nn.Module:
     from torchvision import models
 
     try:
-        return models.get_model(architecture, weights="DEFAULT")  # type: ignore[no-any-return]
-    except (URLError, OSError) as error:
+        if architecture not in WITH_AUXILIARY_HEADS:
+            return models.get_model(architecture, weights="DEFAULT")  # type: ignore[no-any-return]
+        module: Any = models.get_model(architecture, weights="DEFAULT", transform_input=False)
+    except (URLError, OSError, RuntimeError) as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise TrainingError(
             f"model.pretrained: the weights of {architecture} cannot be downloaded ({error}); put their file into "
             f"{folder}, name a file with pretrained: path/to/weights.pth, or set pretrained: false"
         ) from None
+    # With weights torchvision builds the auxiliary heads whatever it is told.
+    module.aux_logits, module.aux1, module.aux2, module.AuxLogits = False, None, None, None
+    return module  # type: ignore[no-any-return]
 
 
 def _read_weights(path: Path) -> dict[str, Any]:
-    import pickle
-
     import torch
 
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise TrainingError(f"model.pretrained: {path}: there is no such file of weights") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise TrainingError(
-            f"model.pretrained: {path}: is not a file of weights ({str(error).splitlines()[0]})"
-        ) from None
+    except Exception as error:  # noqa: BLE001 - the unpickler raises whatever the bytes lead it to
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise TrainingError(f"model.pretrained: {path}: is not a file of weights ({reason})") from None
     if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
         raise TrainingError(f"model.pretrained: {path}: should hold a state_dict of tensors")
     return weights
@@ -256,11 +274,11 @@ def _set_head(module: nn.Module, n_classes: int, dropout: float | None) -> None:
     parent_name, _, attribute = name.rpartition(".")
     parent = module.get_submodule(parent_name)
     if isinstance(last, nn.Linear) and last.out_features != n_classes:
-        last = nn.Linear(last.in_features, n_classes)
+        last = nn.Linear(last.in_features, n_classes, bias=last.bias is not None)
     elif isinstance(last, nn.Conv2d) and last.out_channels != n_classes:
         last = nn.Conv2d(last.in_channels, n_classes, kernel_size=1)
     if dropout is not None:
-        in_head = [m for m in parent.children() if isinstance(m, nn.Dropout)] if parent_name else []
+        in_head = [m for m in parent.children() if isinstance(m, nn.Dropout)]
         for layer in in_head:
             layer.p = dropout
         if not in_head:

@@ -17,15 +17,16 @@ from mlframework.search.samplers import SamplerConfig, TPESampler
 class SearchConfig(Config):
     """What is searched, how, and with what budget."""
 
-    study_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
-    """Name of the study and of its folder; null: the config's name and `_optimization`."""
+    study_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")] | None = None
+    """Name of the study and of its folder: letters, digits and `_`, behind the first also `.` and `-`; null: the config's
+    name and `_optimization`."""
     storage: str = "sqlite:///optuna_studies.db"
     """Where trials are kept: `sqlite:///file.db`, `journal:///file.log`, or `postgresql://user:${DB_PASSWORD}@host/db`."""
     n_trials: Annotated[int, Field(gt=0)] = 50
     """Trials of the study in all, whoever runs them."""
     timeout: Annotated[float, Field(gt=0)] | None = None
     """Seconds after which no further trial is started; null: no limit."""
-    metric: str | None = None
+    metric: metrics.MetricName | None = None
     """What is searched for; null: the config's `metric`."""
     direction: Literal["maximize", "minimize"] | None = None
     """Has to agree with the metric, which knows it; may be left out."""

@@ -87,9 +87,11 @@ def _boot_id() -> str:
 
 
 def _start_time(pid: int) -> str | None:
-    """Return when a process started, in the kernel's ticks: a number that is used again has another start."""
+    """Return when a living process started, in the kernel's ticks: a number that is used again has another start."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        # A zombie is dead, whoever has not asked for its exit status yet.
+        return None if fields[0] in "ZX" else fields[19]
     return None
 
 
@@ -219,7 +221,7 @@ class DatabaseLedger:
     """The leases in a table of their own, beside Optuna's."""
 
     def __init__(self, engine: Engine, study_id: int) -> None:
-        from sqlalchemy import Column, Float, Integer, MetaData, String, Table
+        from sqlalchemy import DDL, Column, Float, Integer, MetaData, String, Table, event
 
         self._engine, self._study_id = engine, study_id
         self._table: Table = Table(
@@ -232,6 +234,12 @@ class DatabaseLedger:
             Column("expires", Float, nullable=False),
             Column("trial", Integer),
         )
+        # SQLite gives the number of a study that was deleted to the next one, which must not find old leases.
+        forget = DDL(
+            "CREATE TRIGGER IF NOT EXISTS mlframework_forget_leases AFTER DELETE ON studies "
+            "BEGIN DELETE FROM mlframework_leases WHERE study_id = OLD.study_id; END"
+        )
+        event.listen(self._table, "after_create", forget.execute_if(dialect="sqlite"))
         self._create_table()
 
     def _create_table(self) -> None:
@@ -292,7 +300,8 @@ class JournalLedger:
 
     def read(self) -> list[Lease]:
         """Return the lease in force of each place, in order."""
-        attributes = self._storage.get_study_system_attrs(self._study_id)
+        # A copy: the storage goes on filling the same dict, from the heartbeat's thread as well.
+        attributes = dict(self._storage.get_study_system_attrs(self._study_id))
         winners: dict[tuple[int, int], str] = {}
         for name, claim in attributes.items():
             if name.startswith("mlframework:claim:"):
@@ -338,5 +347,10 @@ def _state_key(place: int, token: int, owner: str) -> str:
 
 def open_ledger(storage: BaseStorage, study_id: int) -> Ledger:
     """Return the ledger that suits a storage."""
-    engine = getattr(storage, "engine", None)
-    return JournalLedger(storage, study_id) if engine is None else DatabaseLedger(engine, study_id)
+    from optuna.storages import JournalStorage, RDBStorage
+
+    if isinstance(storage, JournalStorage):
+        return JournalLedger(storage, study_id)
+    # Not the cache that a study wraps its storage in: it has no engine, and two kinds of ledgers would not agree.
+    assert isinstance(storage, RDBStorage)
+    return DatabaseLedger(storage.engine, study_id)

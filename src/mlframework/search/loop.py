@@ -42,11 +42,21 @@ def search(study: OpenStudy, load: LoadSplits, watcher: Watcher) -> SearchEnd:
 
 
 def write_outputs(study: OpenStudy) -> list[TrialRecord]:
-    """Write all that stands in the study's folder beside its trials, and remove what need not be kept."""
-    records = [TrialRecord.of(trial) for trial in study.trials()]
-    best = best_of(records, study.spec.direction)
-    if best is not None:
-        write_best(study, best)
-    write_results(study, records)
-    keep_best_checkpoints(study, records)
+    """Write all that stands in the study's folder beside its trials, and remove what need not be kept.
+
+    It is written again where another worker's trial ended meanwhile: whoever writes last has seen all that ended.
+    """
+    records: list[TrialRecord] = []
+    written: list[str] | None = None
+    while [record.state for record in (records := _records(study))] != written:
+        best = best_of(records, study.spec.direction)
+        if best is not None:
+            write_best(study, best)
+        write_results(study, records)
+        keep_best_checkpoints(study, records)
+        written = [record.state for record in records]
     return records
+
+
+def _records(study: OpenStudy) -> list[TrialRecord]:
+    return [TrialRecord.of(trial) for trial in study.trials()]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mlframework.config.decode import decode
 from mlframework.config.yaml import Document
 from mlframework.data.splits import Splits
-from mlframework.errors import LeaseLost, MlframeworkError, RunError, StorageError, TrialPruned
+from mlframework.errors import LeaseLost, MlframeworkError, RunError, Stopped, StorageError, TrialPruned
 from mlframework.experiment import ExperimentConfig, start_run
 from mlframework.plans import Evaluation
 from mlframework.runs import RunDir, write_text
@@ -67,26 +68,26 @@ def run_place(study: OpenStudy, lease: Lease, load: LoadSplits, watcher: Watcher
         KeyboardInterrupt, Terminated: the place is let go, its checkpoint kept.
     """
     spec = study.spec
+    trial: Trial | None = None
     try:
         with translated(spec.storage), quiet_optuna():
             study.study.sampler = spec.sampler.build(spec.seed, lease.place, spec.space.parameters)
             trial = _open_trial(study.study, lease)
             lease = study.leases.bind(lease, trial.number)
-    except LeaseLost:
-        return
-    run = spec.folder.trial(trial.number)
-    try:
         with Heartbeat(study.leases, lease, spec.lease_seconds) as heartbeat:
-            outcome = _attempt(study, trial, run, load, watcher, heartbeat)
-        # The last look before the commit: whoever lost the place meanwhile must not tell.
-        study.leases.renew(lease)
+            outcome = _attempt(study, trial, spec.folder.trial(trial.number), load, watcher, heartbeat)
         with translated(spec.storage):
+            # The last look before the commit: whoever lost the place meanwhile must not tell.
+            study.leases.renew(lease)
             _tell(study.study, trial, outcome)
     except LeaseLost:
-        watcher.trial_lost(trial.number)
+        if trial is not None:
+            watcher.trial_lost(trial.number)
         return
     except BaseException:
-        study.leases.release(lease)
+        # Where the storage is gone, the lease runs out by itself; what is raised is why the search ends.
+        with suppress(StorageError), translated(spec.storage):
+            study.leases.release(lease)
         raise
     watcher.trial_ended(trial.number)
 
@@ -129,7 +130,7 @@ def _attempt(
         return Outcome("COMPLETE", evaluation)
     except TrialPruned as pruned:
         return Outcome("PRUNED", reason=str(pruned))
-    except (LeaseLost, RunError, StorageError):
+    except (Stopped, RunError, StorageError):
         raise
     except MlframeworkError as error:
         return Outcome("FAIL", reason=str(error))
@@ -176,13 +177,13 @@ def _tell(study: Study, trial: Trial, outcome: Outcome) -> None:
     from optuna.trial import TrialState
 
     state: TrialState = TrialState[outcome.state]
-    if outcome.reason is not None:
-        trial.set_user_attr(REASON, outcome.reason)
     evaluation = outcome.evaluation
-    if evaluation is not None:
-        trial.set_user_attr(BEST_EPOCH, evaluation.best_epoch)
-        trial.set_user_attr(METRICS, dict(evaluation.metrics))
     try:
+        if outcome.reason is not None:
+            trial.set_user_attr(REASON, outcome.reason)
+        if evaluation is not None:
+            trial.set_user_attr(BEST_EPOCH, evaluation.best_epoch)
+            trial.set_user_attr(METRICS, dict(evaluation.metrics))
         study.tell(trial, evaluation.value if evaluation is not None else None, state=state)
     except (ValueError, RuntimeError) as error:
         if study._storage.get_trial(trial._trial_id).state.is_finished():

@@ -47,7 +47,7 @@ class Categorical(Config):
 
     def describe(self) -> str:
         """Say what is searched, for the plan."""
-        return "one of " + ", ".join("null" if choice is None else str(choice) for choice in self.choices)
+        return "one of " + ", ".join(map(_shown, self.choices))
 
 
 class Uniform(Config):
@@ -84,7 +84,9 @@ class Uniform(Config):
         """Return all values of a grid over this parameter, or None where there is no end of them."""
         if self.step is None:
             return None
-        return [self.low + index * self.step for index in range(int((self.high - self.low) / self.step + 1e-9) + 1)]
+        count = int((self.high - self.low) / self.step + 1e-9) + 1
+        # Rounded, so that the third of 0.1, 0.2 ... is not 0.30000000000000004.
+        return [float(f"{self.low + index * self.step:.12g}") for index in range(count)]
 
     def describe(self) -> str:
         """Say what is searched, for the plan."""
@@ -168,8 +170,13 @@ class Int(Config):
 Parameter = Annotated[Categorical | Uniform | LogUniform | Int, Field(discriminator="type")]
 
 
+def _shown(value: Scalar) -> str:
+    """Return a value as it stands in the config."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _check_bounds(low: float, high: float, log: bool) -> None:
     if not low <= high:
-        raise ValueError(f"high is {high:g}, below low, which is {low:g}; swap them")
+        raise ValueError(f"high is {high}, below low, which is {low}; swap them")
     if log and low <= 0:
-        raise ValueError(f"low is {low:g}; a logarithmic scale needs it above 0")
+        raise ValueError(f"low is {low}; a logarithmic scale needs it above 0")

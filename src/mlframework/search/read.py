@@ -1,18 +1,23 @@
 """Reading a whole config file with the command line's overrides: every problem of it at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from mlframework.config import yaml
-from mlframework.config.decode import check
-from mlframework.config.override import apply_to_document, get, read_with_overrides
+from mlframework.config.decode import check, expanded, reading_order
+from mlframework.config.override import apply_options, apply_to_document, get
 from mlframework.config.yaml import Document
-from mlframework.errors import ConfigError, Problem
+from mlframework.errors import ConfigError, Problem, RunError
 from mlframework.experiment import resolve_threads
 from mlframework.runs import read_json
 from mlframework.search.config import ConfigFile
-from mlframework.search.space import Space, build_space
+from mlframework.search.parameters import Parameter
+from mlframework.search.space import Space, build_space, undecided
 
 
 @dataclass(frozen=True)
@@ -59,32 +64,54 @@ def read_config(path: str, options: Mapping[str, str], hyperparameters: str | No
     Raises:
         ConfigError: with every problem of the file, of the overrides and of the search space.
     """
-    document, overrides, dropped = read_with_overrides(ConfigFile, path, options)
+    document = yaml.read(path)
+    lost: list[str] = []
     if hyperparameters is not None:
-        found = _hyperparameters(hyperparameters, document)
-        kept = {key: value for key, value in found.items() if key not in overrides}
-        document, lost = apply_to_document(ConfigFile, document, kept, hyperparameters)
-        dropped = [*dropped, *lost]
+        model = options.get("model.architecture") or options.get("architecture")
+        found = _hyperparameters(hyperparameters, model or str(get(document.tree, "model.architecture")))
+        document, lost = apply_to_document(ConfigFile, document, found, hyperparameters)
+    document, overrides, dropped = apply_options(ConfigFile, document, options)
     config, problems = check(ConfigFile, document)
-    space = None
-    if config is not None and config.search is not None:
-        base = {**document.without("search").tree, "metric": config.search_metric}
-        space, problems = build_space(config.search.search_space, resolve_threads(base), document)
-    if config is None or problems:
-        raise ConfigError(problems)
-    return ReadConfig(document, config, overrides, dropped, space)
+    parameters = _parameters(document, problems)
+    base = _base(document) if config is None else resolve_threads(_base(document))
+    space, in_space = build_space(parameters, base, document)
+    if config is None or in_space:
+        raise ConfigError(sorted([*problems, *in_space], key=reading_order))
+    idle = [f"search.search_space.{key}" for key in parameters if key not in space.parameters]
+    return ReadConfig(document, config, overrides, [*lost, *dropped, *idle], space if parameters else None)
 
 
-def _hyperparameters(path: str, document: Document) -> dict[str, Any]:
+def _base(document: Document) -> dict[str, Any]:
+    """Return the tree that trials change: the metric in force is written into it."""
+    tree = document.without("search").tree
+    metric = get(document.tree, "search.metric") or tree.get("metric") or ConfigFile.model_fields["metric"].default
+    return {**tree, "metric": metric}
+
+
+def _parameters(document: Document, problems: Sequence[Problem]) -> dict[str, Parameter]:
+    """Return the search space's parameters, without those that the problems found so far leave undecided."""
+    written = get(expanded(ConfigFile, document)[0], "search.search_space")
+    wrong = {problem.key.removeprefix("search.search_space.") for problem in problems}
+    found: dict[str, Parameter] = {}
+    for key, raw in written.items() if isinstance(written, dict) else ():
+        with suppress(ValidationError):
+            parameter = TypeAdapter[Parameter](Parameter).validate_python(raw)
+            if not any(undecided(named, wrong) for named in (key, *parameter.when)):
+                found[key] = parameter
+    return found
+
+
+def _hyperparameters(path: str, model: str) -> dict[str, Any]:
     """Return the file's values for the config's model: `{"resnet18": {"optimizer.lr": 0.01}}`."""
     by_model = read_json_or_config_error(path)
-    model = str(get(document.tree, "model.architecture"))
     if model not in by_model:
         known = ", ".join(sorted(by_model)) or "none"
         raise ConfigError(
             [Problem(path, model, f"there are no hyperparameters of this model (there: {known}); ml-search finds some")]
         )
-    found: dict[str, Any] = by_model[model]
+    found: Any = by_model[model]
+    if not isinstance(found, dict):
+        raise ConfigError([Problem(path, model, f"should be an object of settings and their values, got {found!r}")])
     return found
 
 
@@ -94,10 +121,6 @@ def read_json_or_config_error(path: str) -> dict[str, Any]:
     Raises:
         ConfigError: it is missing or damaged.
     """
-    from pathlib import Path
-
-    from mlframework.errors import RunError
-
     try:
         return read_json(Path(path))
     except RunError as error:

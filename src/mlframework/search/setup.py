@@ -27,9 +27,7 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
     name = config.study_name
     url = str(read.document.tree["search"].get("storage") or search.storage)
     space = _with_threads_of_study(read, stored_fingerprint(storage, name, url))
-    n_trials = search.n_trials
-    if isinstance(search.sampler, GridSampler):
-        n_trials = min(n_trials, len(grid_cells(space.parameters)))
+    most_trials = len(grid_cells(space.parameters)) if isinstance(search.sampler, GridSampler) else None
     # Built once here, so that a sampler whose package is missing is said before trial 0.
     search.sampler.build(config.seed, 0, space.parameters)
     return SearchSpec(
@@ -38,8 +36,9 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
         storage=url,
         metric=config.search_metric,
         direction=config.search_direction,
-        n_trials=n_trials,
+        n_trials=search.n_trials,
         add_trials=add_trials,
+        most_trials=most_trials,
         timeout=search.timeout,
         seed=config.seed,
         num_epochs=_most_epochs(space.parameters, config.training.num_epochs),

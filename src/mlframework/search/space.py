@@ -1,6 +1,6 @@
 """The search space: checked against the config's schema before trial 0, and turned into trials' configs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ class Space:
         """Ask the sampler for the parameters that exist in this trial."""
         params: dict[str, Scalar] = {}
         for key, parameter in self.parameters.items():
-            if _exists(parameter, self.parameters, params, self.base):
+            if _exists(parameter, params):
                 params[key] = parameter.suggest(trial, key)
         return params
 
@@ -54,29 +54,17 @@ def active(parameters: Mapping[str, Parameter], params: Mapping[str, Scalar]) ->
     """Return those of the values whose parameters exist beside one another."""
     kept: dict[str, Scalar] = {}
     for key, parameter in parameters.items():
-        if _exists(parameter, parameters, kept, None):
+        if _exists(parameter, kept):
             kept[key] = params[key]
     return kept
 
 
-def _exists(
-    parameter: Parameter, space: Mapping[str, Parameter], params: Mapping[str, Scalar], base: Mapping[str, Any] | None
-) -> bool:
-    for key, wanted in parameter.when.items():
-        allowed = wanted if isinstance(wanted, list) else [wanted]
-        if key in space:
-            if key not in params or params[key] not in allowed:
-                return False
-        elif base is not None and _fixed_value(base, key) not in allowed:
-            return False
-    return True
+def _exists(parameter: Parameter, params: Mapping[str, Scalar]) -> bool:
+    return all(key in params and params[key] in _listed(wanted) for key, wanted in parameter.when.items())
 
 
-def _fixed_value(base: Mapping[str, Any], key: str) -> Any:
-    found = get(base, key, default=schema)
-    if found is not schema:
-        return found
-    return next((leaf.default for leaf in schema.leaves(ExperimentConfig, base) if leaf.key == key), None)
+def _listed(wanted: Scalar | list[Scalar]) -> list[Scalar]:
+    return wanted if isinstance(wanted, list) else [wanted]
 
 
 def build_space(
@@ -85,122 +73,169 @@ def build_space(
     """Return the space, and what is wrong with it.
 
     A parameter of a choice that is itself searched (`optimizer.momentum` beside `optimizer.type`) exists only with the
-    choices that have it, also without a `when` that says so.
+    choices that have it, also without a `when` that says so. In the space `when` names searched keys only: what it says
+    of fixed ones is decided here, and a parameter for which it does not hold is left out.
 
     Args:
         parameters: by dotted key, as written.
         base: the config tree without its search section.
         document: knows where each key stands.
     """
-    problems: list[Problem] = []
-    resolved: dict[str, Parameter] = {}
-    for key, parameter in parameters.items():
-        what, conditioned = _resolve(key, parameter, parameters, base)
-        if what is not None:
-            problems.append(Problem(document.key_place(("search", "search_space", key)), key, what))
-        resolved[key] = conditioned
-    ordered, cycle = _ordered(resolved)
-    problems += [
-        Problem(document.key_place(("search", "search_space", key, "when")), key, "its `when` leads back to itself")
-        for key in cycle
-    ]
-    space = Space(base, ordered)
-    if not problems:
-        problems = _check_values(space, document)
-    return space, problems
+    conditioned = {key: _conditioned(key, parameter, parameters) for key, parameter in parameters.items()}
+    ordered, cycle = _ordered(conditioned)
+    found = [(key, "its `when` leads back to itself") for key in cycle]
+    for key, parameter in ordered.items():
+        found += [(key, what) for what in _wrong(key, parameter, ordered, base)]
+    problems = [Problem(document.key_place(("search", "search_space", key)), key, what) for key, what in found]
+    return Space(base, {} if problems else _existing(ordered, base)), problems
 
 
-def _resolve(
-    key: str, parameter: Parameter, parameters: Mapping[str, Parameter], base: Mapping[str, Any]
-) -> tuple[str | None, Parameter]:
-    """Say what is wrong with a parameter's key, and give the parameter the condition that follows from its section."""
-    if any(key == fixed or key.startswith(fixed + ".") for fixed in NOT_SEARCHABLE):
-        return "can't be searched: trials would not be comparable", parameter
-    for named in parameter.when:
-        if named not in parameters and not _known(named, base):
-            return f"when: {named}: unknown setting", parameter
-    tree = _tree_where(parameter, base)
-    section, _, name = key.rpartition(".")
-    field = next(
-        (f for d, f in schema.discriminators(ExperimentConfig).items() if d.rpartition(".")[0] == section), None
-    )
-    discriminator = f"{section}.{field.discriminator}" if field is not None else ""
+def _conditioned(key: str, parameter: Parameter, parameters: Mapping[str, Parameter]) -> Parameter:
+    """Return the parameter with the condition that follows from its section's choice, where that is searched."""
+    discriminator, annotation = _choice_of(key)
     chooser = parameters.get(discriminator)
-    if (
-        field is not None
-        and isinstance(chooser, Categorical)
-        and key != discriminator
-        and discriminator not in parameter.when
-    ):
-        having = [
-            choice
-            for choice in chooser.choices
-            if (cls := schema.chosen(field, {str(field.discriminator): choice})) is not None
-            and name in cls.model_fields
-        ]
-        if having and having != chooser.choices:
-            return None, parameter.model_copy(update={"when": {**parameter.when, discriminator: having}})
-        if having:
-            return None, parameter
-    known = {leaf.key for leaf in schema.leaves(ExperimentConfig, tree)}
-    if key in known:
-        return None, parameter
-    near = nearest(key, known) or nearest(name, [each for each in known if each.startswith(section)])
-    if field is not None and any(name in cls.model_fields for cls in schema.members(field.annotation)):
-        owners = [
-            tag
-            for cls in schema.members(field.annotation)
-            if name in cls.model_fields
-            for tag in schema.tags(cls, str(field.discriminator))
-        ]
-        return (
-            f"{discriminator} is {get(tree, discriminator)!r}, which has no {name}; {', '.join(owners[:5])} would",
-            parameter,
-        )
-    return "unknown setting" + (
-        f"; did you mean {near!r}?" if near else "; --print-config lists the settings"
-    ), parameter
+    if not isinstance(chooser, Categorical) or discriminator == key or discriminator in parameter.when:
+        return parameter
+    owners = schema.owners(annotation, key.rpartition(".")[2])
+    having = [choice for choice in chooser.choices if choice in owners]
+    if not having or having == chooser.choices:
+        return parameter
+    return parameter.model_copy(update={"when": {**parameter.when, discriminator: having}})
 
 
-def _known(key: str, base: Mapping[str, Any]) -> bool:
-    if key in schema.discriminators(ExperimentConfig):
-        return True
-    section, _, name = key.rpartition(".")
+def _choice_of(key: str) -> tuple[str, Any]:
+    """Return the setting that chooses what the key's section holds, and what it chooses from; empty where nothing does."""
+    section = key.rpartition(".")[0]
     for discriminator, field in schema.discriminators(ExperimentConfig).items():
         if discriminator.rpartition(".")[0] == section:
-            return any(name in cls.model_fields for cls in schema.members(field.annotation))
-    return any(leaf.key == key for leaf in schema.leaves(ExperimentConfig, base))
-
-
-def _tree_where(parameter: Parameter, base: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the base tree in which a parameter's conditions hold."""
-    conditions = {key: wanted[0] if isinstance(wanted, list) else wanted for key, wanted in parameter.when.items()}
-    return apply(ExperimentConfig, base, conditions)[0]
+            return discriminator, schema.admitted(field)
+    return "", None
 
 
 def _ordered(parameters: Mapping[str, Parameter]) -> tuple[dict[str, Parameter], list[str]]:
     """Put each parameter after those that its `when` names; return also those that wait for one another."""
     waiting = dict(parameters)
     ordered: dict[str, Parameter] = {}
-    while waiting:
-        ready = [key for key, parameter in waiting.items() if not any(named in waiting for named in parameter.when)]
-        if not ready:
-            return ordered, list(waiting)
-        for key in ready:
-            ordered[key] = waiting.pop(key)
-    return ordered, []
+    while ready := [key for key, each in waiting.items() if not waiting.keys() & each.when.keys()]:
+        ordered.update((key, waiting.pop(key)) for key in ready)
+    # What merely comes after a cycle is not to blame for it.
+    while blameless := [key for key in waiting if not any(key in each.when for each in waiting.values())]:
+        for key in blameless:
+            del waiting[key]
+    return ordered, list(waiting)
 
 
-def _check_values(space: Space, document: Document) -> list[Problem]:
-    """Decode the config with each bound and each choice: what a field refuses is said before trial 0."""
-    problems: list[Problem] = []
-    for key, parameter in space.parameters.items():
-        tree = _tree_where(parameter, space.base)
+def undecided(key: str, wrong: Set[str]) -> bool:
+    """Whether problems at other keys leave open what the config has at a key: its section, or what chooses that."""
+    return any(key.startswith(f"{other}.") for other in wrong) or _choice_of(key)[0] in wrong - {key}
+
+
+def _wrong(key: str, parameter: Parameter, space: Mapping[str, Parameter], base: Mapping[str, Any]) -> list[str]:
+    """Say what is wrong with a parameter: its key, its conditions, or the values that its field would refuse."""
+    if any(key == fixed or key.startswith(fixed + ".") for fixed in NOT_SEARCHABLE):
+        return ["can't be searched: trials would not be comparable"]
+    conditions = _conditions(key, parameter, space)
+    for named, wanted in parameter.when.items():
+        what = _wrong_condition(named, wanted, space, base)
+        if what is None and not conditions[named]:
+            what = f"{named} never has such a value where the parameters exist that this one depends on"
+        if what is not None:
+            return [f"when: {what}"]
+    first: dict[str, Any] = {named: values[0] for named, values in conditions.items()}
+    situations = [first, *({**first, named: value} for named, values in conditions.items() for value in values[1:])]
+    refused: dict[tuple[Any, ...], str] = {}
+    for situation in situations:
+        tree = apply(ExperimentConfig, base, situation)[0]
+        if (unknown := _unknown_key(key, tree)) is not None:
+            return [unknown]
+        before = _complaints(tree)
         for value in parameter.ends():
-            _, found = check(ExperimentConfig, Document(apply(ExperimentConfig, tree, {key: value})[0]))
-            for problem in found[:1]:
-                path = ("search", "search_space", key)
-                problems.append(
-                    Problem(document.key_place(path), key, f"{value!r} is refused: {problem.key}: {problem.what}")
-                )
-    return problems
+            after = _complaints(apply(ExperimentConfig, tree, {key: value})[0])
+            new = next((complaint for complaint in after if complaint not in before), None)
+            if new is not None:
+                refused.setdefault((type(value), value), f"{value!r} is refused: {new}")
+    return list(refused.values())
+
+
+def _conditions(key: str, parameter: Parameter, space: Mapping[str, Parameter]) -> dict[str, list[Scalar]]:
+    """Return the values that settings may have where a parameter exists, its section's searched choice included."""
+    found: dict[str, list[Scalar]] = {}
+    for named, wanted in parameter.when.items():
+        inherited = _conditions(named, space[named], space) if named in space else {}
+        for other, values in {**inherited, named: _listed(wanted)}.items():
+            found[other] = [value for value in values if value in found.get(other, values)]
+    chooser = space.get(discriminator := _choice_of(key)[0])
+    if isinstance(chooser, Categorical) and discriminator not in (key, *found):
+        found[discriminator] = chooser.choices
+    return found
+
+
+def _wrong_condition(
+    named: str, wanted: Scalar | list[Scalar], space: Mapping[str, Parameter], base: Mapping[str, Any]
+) -> str | None:
+    if named in space:
+        if any(_may_be(space[named], value) for value in _listed(wanted)):
+            return None
+        return f"{named} is never {' or '.join(map(repr, _listed(wanted)))}; it is {space[named].describe()}"
+    if not _known(named, base):
+        return f"{named}: {_unknown(named, base)}"
+    before = _complaints(base)
+    for value in _listed(wanted):
+        after = _complaints(apply(ExperimentConfig, base, {named: value})[0])
+        refused = next((each for each in after if each not in before and each.startswith(f"{named}:")), None)
+        if refused is not None:
+            return refused
+    return None
+
+
+def _may_be(parameter: Parameter, value: Scalar) -> bool:
+    if isinstance(parameter, Categorical):
+        return value in parameter.choices
+    return isinstance(value, int | float) and parameter.low <= value <= parameter.high
+
+
+def _complaints(tree: Mapping[str, Any]) -> list[str]:
+    problems = check(ExperimentConfig, Document(dict(tree)))[1]
+    return [": ".join(part for part in (problem.key, problem.what) if part) for problem in problems]
+
+
+def _unknown_key(key: str, tree: Mapping[str, Any]) -> str | None:
+    """Say that a tree has no such setting, and which choice would have it or what it may have been meant to be."""
+    if any(leaf.key == key for leaf in schema.leaves(ExperimentConfig, tree)):
+        return None
+    discriminator, annotation = _choice_of(key)
+    name = key.rpartition(".")[2]
+    if owners := schema.owners(annotation, name):
+        have = f"{', '.join(owners[:5])} would"
+        return f"{discriminator} is {_fixed_value(tree, discriminator)!r}, which has no {name}; {have}"
+    return _unknown(key, tree)
+
+
+def _unknown(key: str, tree: Mapping[str, Any]) -> str:
+    known = {leaf.key for leaf in schema.leaves(ExperimentConfig, tree)}
+    section, _, name = key.rpartition(".")
+    beside = {each.rpartition(".")[2]: each for each in known if each.rpartition(".")[0] == section}
+    same_name = [each for each in known if each.rpartition(".")[2] == name]
+    inner = nearest(name, beside)
+    near = beside[inner] if inner else next(iter(sorted(same_name)), None) or nearest(key, known)
+    return "unknown setting" + (f"; did you mean {near!r}?" if near else "; --print-config lists the settings")
+
+
+def _known(key: str, base: Mapping[str, Any]) -> bool:
+    return _unknown_key(key, base) is None or bool(schema.owners(_choice_of(key)[1], key.rpartition(".")[2]))
+
+
+def _existing(ordered: Mapping[str, Parameter], base: Mapping[str, Any]) -> dict[str, Parameter]:
+    """Decide the conditions on fixed settings."""
+    kept: dict[str, Parameter] = {}
+    for key, parameter in ordered.items():
+        fixed = {named: wanted for named, wanted in parameter.when.items() if named not in ordered}
+        searched = {named: wanted for named, wanted in parameter.when.items() if named in ordered}
+        if searched.keys() <= kept.keys() and all(_fixed_value(base, n) in _listed(w) for n, w in fixed.items()):
+            kept[key] = parameter.model_copy(update={"when": searched}) if fixed else parameter
+    return kept
+
+
+def _fixed_value(base: Mapping[str, Any], key: str) -> Any:
+    default = next((leaf.default for leaf in schema.leaves(ExperimentConfig, base) if leaf.key == key), None)
+    return get(base, key, default=default)

@@ -22,7 +22,18 @@ _ATTEMPTS = 6  # of opening a fresh database that other workers are opening, too
 
 def masked(url: str) -> str:
     """Return a storage URL as it may be shown and written: a password is `***`, `${VAR}` stays."""
-    return re.sub(r"(://[^:/@]*:)(?!\$\{)[^@]*@", r"\1***@", url)
+    url = re.sub(r"(://[^:/@]*:)(?!\$\{\w+\}@)(?:[^/?]*|[^@]*)@", r"\1***@", url)
+    return re.sub(r"([?&]password=)(?!\$\{\w+\}(?:&|$))[^&]*", r"\1***", url)
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file in which a storage keeps its studies, or None where it is a server's.
+
+    Raises:
+        KeyError: `${VAR}` in it is not set.
+    """
+    found = re.match(r"(?:sqlite|journal):///([^?]+)", expand(url))
+    return Path(found[1]) if found else None
 
 
 def open_storage(url: str) -> BaseStorage:
@@ -39,7 +50,7 @@ def open_storage(url: str) -> BaseStorage:
         address = expand(url)
     except KeyError as error:
         raise StorageError(f"{masked(url)}: the environment variable {error.args[0]} is not set") from None
-    if "***@" in address:
+    if "***" in address:
         raise StorageError(
             f"{url}: the password was not recorded; give the storage with --storage, or write it as ${{VAR}}"
         )
@@ -66,12 +77,15 @@ def translated(url: str) -> Iterator[None]:
             f"search.storage: {masked(url)!r} is no storage; write sqlite:///file.db, journal:///file.log or "
             "postgresql://user:${DB_PASSWORD}@host/db"
         ) from None
-    except ModuleNotFoundError as error:
-        if error.name in ("psycopg", "psycopg2"):
+    except ImportError as error:
+        # Optuna raises one of its own, from the one that has the driver's name.
+        driver = error.name or getattr(error.__cause__, "name", None)
+        if driver == "psycopg":
             raise MissingExtraError("psycopg", "postgres", "PostgreSQL") from None
-        raise StorageError(f"search.storage: {masked(url)}: its driver is not installed ({error.name})") from None
+        raise StorageError(f"search.storage: {masked(url)}: its driver is not installed ({driver})") from None
     except (SQLAlchemyError, StorageInternalError, OSError) as error:
-        reason = str(getattr(error, "orig", None) or error.__cause__ or error).strip().splitlines()[0]
+        cause = error.__cause__ or error
+        reason = str(getattr(error, "orig", None) or getattr(cause, "orig", cause)).strip().splitlines()[0]
         raise StorageError(f"search.storage: {masked(url)} cannot be used: {reason}; {_remedy(reason)}") from error
 
 
@@ -96,7 +110,12 @@ def _journal(path: Path) -> BaseStorage:
 
     if not path.parent.is_dir():
         raise StorageError(f"search.storage: journal:///{path}: the folder {path.parent} does not exist; make it first")
-    return JournalStorage(JournalFileBackend(str(path)))
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"search.storage: journal:///{path}: that file is no journal of a study, or is damaged; name another one"
+        ) from error
 
 
 def _database(address: str) -> BaseStorage:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from mlframework.search.lease import Leases, open_ledger
 from mlframework.search.pruners import PrunerConfig
 from mlframework.search.samplers import SamplerConfig
 from mlframework.search.space import Space
-from mlframework.search.storage import masked, open_storage, translated
+from mlframework.search.storage import file_of, masked, open_storage, translated
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -78,6 +78,7 @@ class SearchSpec:
         direction: which direction of it is better.
         n_trials: trials of the study in all; None goes on with as many as there are, plus `add_trials`.
         add_trials: trials more than the study has.
+        most_trials: as many as differ from one another, for a grid; None where there is no end of them.
         timeout: seconds after which no further trial is started.
         seed: seeds the suggestions.
         num_epochs: the most epochs that a trial may have.
@@ -96,6 +97,7 @@ class SearchSpec:
     direction: Direction
     n_trials: int
     add_trials: int
+    most_trials: int | None
     timeout: float | None
     seed: int
     num_epochs: int
@@ -165,18 +167,19 @@ def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool) -> OpenStud
     """
     import optuna
 
+    has_folder = spec.folder.study.exists()
     before = stored_fingerprint(storage, spec.name, spec.storage)
     if before is not None and not resume:
         raise StudyError(
             f"the study {spec.name!r} exists already in {masked(spec.storage)}, its folder is {spec.folder.path}; "
             "go on with it by --resume, or start another one by --study-name"
         )
-    if before is None and spec.folder.study.exists() and not resume:
+    if before is None and has_folder:
         raise StudyError(
             f"{spec.folder.path} is the folder of a study {spec.name!r} that {masked(spec.storage)} does not have; "
             "move it away, name its storage with --storage, or start another one by --study-name"
         )
-    if before is not None:
+    if before:  # empty where its maker has not come further than making it, or never did
         _refuse_other_settings(spec, before)
     with translated(spec.storage):
         # Two workers that find no study both make it: the second one's attempt is told that it exists.
@@ -184,10 +187,11 @@ def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool) -> OpenStud
             study_name=spec.name, storage=storage, direction=spec.direction, load_if_exists=True,
             pruner=spec.pruner.build(spec.num_epochs),
         )  # fmt: skip
-        if before is None:
+        if not before:
             study.set_user_attr(STARTED_WITH, json.dumps(spec.fingerprint, sort_keys=True))
         leases = Leases(open_ledger(storage, study._study_id), spec.lease_seconds)
         n_trials = leases.places() + spec.add_trials if spec.add_trials else spec.n_trials
+        n_trials = min(n_trials, spec.most_trials or n_trials)
     _write_study_file(spec)
     return OpenStudy(spec, study, leases, n_trials)
 
@@ -244,8 +248,10 @@ def find_study(name: str, storage_url: str | None) -> tuple[Study, str, Directio
     if url is None:
         known = sorted(path.parent.name for path in STUDIES.glob("*/study.json"))
         raise StudyError(_no_study(name, f"in {STUDIES}", known))
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///").split("?")[0]).is_file():
-        raise StudyError(f"{url}: there is no such database; give the study's storage with --storage")
+    with suppress(KeyError):  # a variable that is not set: opening says so
+        file = file_of(url)
+        if file is not None and not file.is_file():
+            raise StudyError(f"{url}: there is no such file; give the study's storage with --storage")
     storage = open_storage(url)
     with translated(url):
         try:
@@ -267,7 +273,7 @@ def _no_study(name: str, where: str, known: list[str]) -> str:
     return f"there is no study {name!r} {where}{guess} (there: {', '.join(sorted(known))})"
 
 
-@contextlib.contextmanager
+@contextmanager
 def quiet_optuna() -> Any:
     """Keep Optuna's warnings about its experimental parts from the terminal."""
     import warnings

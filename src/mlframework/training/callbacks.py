@@ -83,7 +83,7 @@ class Callback(Protocol):
         """An epoch ended, the last in `history`; its checkpoint is written."""
 
     def on_end(self, learner: Learner, history: History, status: str) -> None:
-        """Training ended: `finished`, `pruned`, `interrupted` or `failed`."""
+        """Training ended: `finished`, `pruned`, `interrupted` or `failed`, perhaps before `on_start` was reached."""
 
 
 def early_stop(config: EarlyStopping | None, history: History) -> str | None:

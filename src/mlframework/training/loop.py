@@ -47,10 +47,10 @@ def fit(plan: Fit, history: History) -> str:
         TrainingError: the loss or the metric is not a number.
         Stopped: a callback ended it.
     """
-    for callback in plan.callbacks:
-        callback.on_start(plan.learner, history)
     status = "failed"
     try:
+        for callback in plan.callbacks:
+            callback.on_start(plan.learner, history)
         reason = plan.stop(history)
         while reason is None and len(history.records) < plan.num_epochs:
             _epoch(plan, history)

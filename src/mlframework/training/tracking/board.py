@@ -27,7 +27,6 @@ class TensorBoardTracker:
     def __init__(self, folder: Path, hparams: Mapping[str, Any], samples: Samples | None) -> None:
         self._folder, self._hparams, self._samples = folder, hparams, samples
         self._writer: TensorBoardWriter | None = None
-        self._best: tuple[EpochRecord, Outputs] | None = None
 
     def on_start(self, learner: Learner, history: History) -> None:
         """Write the hyperparameters and the sample images."""
@@ -39,7 +38,7 @@ class TensorBoardTracker:
             self._writer.image("samples/train", 0, image_grid(*self._samples))
 
     def on_epoch(self, learner: Learner, history: History) -> None:
-        """Write a point of each curve."""
+        """Write a point of each curve, and the confusion matrix of an epoch that is the best so far."""
         record = history.records[-1]
         values = {_tag(name): value for name, value in record.metrics.items()}
         values[f"hparam/{history.metric}"] = history.value(record)
@@ -48,14 +47,12 @@ class TensorBoardTracker:
         assert self._writer is not None
         self._writer.scalars(record.epoch, values)
         if history.best is record and any(name.startswith("val_") for name in record.metrics):
-            self._best = (record, learner.outputs("val"))
+            self._confusion_matrix(record, learner.outputs("val"))
 
     def on_end(self, learner: Learner, history: History, status: str) -> None:
-        """Write the confusion matrix of the best epoch, and how the run ended."""
+        """Write how the run ended."""
         if self._writer is None:
             return
-        if self._best is not None and status == "finished":
-            self._confusion_matrix(*self._best)
         if status != "interrupted":
             self._writer.finish("success" if status == "finished" else "failure")
         self._writer.close()

@@ -1,0 +1,64 @@
+# `make quickstart` and `make test` need Python 3.11 or newer and make: they bring everything else themselves.
+PYTHON ?= python3
+# Options for pytest: make test ARGS="tests/data -k table"
+ARGS ?=
+
+UV := .tools/bin/uv
+BIN := .venv/bin
+STAMP := .venv/.set-up
+PLAYGROUND := quickstart
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart test lint types format schema clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+		|| sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Install everything into .venv
+
+$(UV):
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
+
+$(STAMP): pyproject.toml | $(UV)
+	$(UV) sync --quiet --extra all --python $(PYTHON) --no-python-downloads
+	@touch $@
+
+quickstart: private export PATH := $(CURDIR)/$(BIN):$(PATH)
+quickstart: $(STAMP) ## Search, train and draw on real images of digits, in the folder quickstart/
+	rm -rf $(PLAYGROUND)
+	mkdir $(PLAYGROUND)
+	cd $(PLAYGROUND) && python -m mlframework.data.samples digits data/digits
+	cd $(PLAYGROUND) && ml-init-config data/digits --optuna --yes
+	cd $(PLAYGROUND) && ml-search --config configs/digits_config.yaml --n-trials 12
+	cd $(PLAYGROUND) && ml-train --config runs/optuna_studies/digits_optimization/best_config.yaml
+	cd $(PLAYGROUND) && ml-visualise --mode search --study-name digits_optimization
+	@echo
+	@echo 'Now look at:'
+	@echo '  $(PLAYGROUND)/configs/digits_config.yaml                 what was searched, with a comment on every line'
+	@echo '  $(PLAYGROUND)/runs/optuna_studies/digits_optimization/   the trials; plots/*.html open in a browser'
+	@echo '  $(BIN)/tensorboard --logdir $(PLAYGROUND)/runs           the curves of every trial and of the final run'
+
+# One thread a process, and none that spins while it waits: processes that fight for the cores are ten times slower.
+test: $(STAMP) ## Run all tests
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
+
+lint: $(STAMP) ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## Check types
+	$(BIN)/mypy
+
+format: $(STAMP) ## Mend formatting, and what else can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schema: $(STAMP) ## Renew configs/schema.json, by which editors check configs
+	$(BIN)/python -m mlframework.cli.schema_file configs
+
+clean: ## Remove caches, builds and the quickstart; runs, data and .venv stay
+	rm -rf $(PLAYGROUND) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

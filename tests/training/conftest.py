@@ -1,0 +1,60 @@
+"""A learner without torch, whose epochs are written down beforehand."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlframework.errors import CheckpointError
+from mlframework.learners.base import Outputs, ignore_batches
+
+
+class JsonCodec:
+    def dump(self, state: Mapping[str, Any], path: Path) -> None:
+        path.write_text(json.dumps(state))
+
+    def load(self, path: Path) -> dict[str, Any]:
+        try:
+            return dict(json.loads(path.read_text()))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path}: {error}") from None
+
+
+class Scripted:
+    """Says one value an epoch; its state is the number of epochs that it was trained."""
+
+    n_parameters = 1
+
+    def __init__(self, values: Sequence[float], train_losses: Sequence[float] = ()) -> None:
+        self.codec, self.on_batch = JsonCodec(), ignore_batches
+        self.values, self.train_losses, self.trained = values, train_losses, 0
+
+    def train_epoch(self) -> dict[str, float]:
+        self.trained += 1
+        return {"loss": self.train_losses[self.trained - 1] if self.train_losses else 1.0}
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        assert split == "val"
+        return {"acc": self.values[self.trained - 1], "loss": 1.0}
+
+    def outputs(self, split: str) -> Outputs:
+        raise NotImplementedError
+
+    def learning_rate(self) -> float | None:
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"trained": self.trained}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.trained = state["trained"]
+
+    def export(self, folder: Path) -> None:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def scripted() -> type[Scripted]:
+    return Scripted
