@@ -37,9 +37,10 @@ quickstart: $(STAMP) ## Search, train and draw on real images of digits, in the 
 	cd $(PLAYGROUND) && ml-visualise --mode search --study-name digits_optimization
 	@echo
 	@echo 'Now look at:'
-	@echo '  $(PLAYGROUND)/configs/digits_config.yaml                 what was searched, with a comment on every line'
-	@echo '  $(PLAYGROUND)/runs/optuna_studies/digits_optimization/   the trials; plots/*.html open in a browser'
-	@echo '  $(BIN)/tensorboard --logdir $(PLAYGROUND)/runs           the curves of every trial and of the final run'
+	@printf '  %-52s %s\n' \
+		'$(PLAYGROUND)/configs/digits_config.yaml' 'what was searched, with a comment on every line' \
+		'$(PLAYGROUND)/runs/optuna_studies/digits_optimization/' 'the trials; plots/*.html open in a browser' \
+		'$(BIN)/tensorboard --logdir $(PLAYGROUND)/runs' 'the curves of every trial and of the final run'
 
 # One thread a process, and none that spins while it waits: processes that fight for the cores are ten times slower.
 test: $(STAMP) ## Run all tests

@@ -153,7 +153,7 @@ def train(config: ExperimentConfig, splits: Splits[Any], run: RunDir, callbacks:
 
     Args:
         config: the run.
-        splits: `val` is None in a refit, which then goes by the training loss.
+        splits: `val` is None in a refit, which then goes by the training loss; `test` is not looked at.
         run: its folder.
         callbacks: told of every epoch, besides those that the config asks for.
 
@@ -183,7 +183,7 @@ def _fit(
     config: ExperimentConfig, splits: Splits[Any], run: RunDir, callbacks: Sequence[Callback],
     history: History, num_epochs: int,
 ) -> RunResult:  # fmt: skip
-    learner = build_learner(config, splits)
+    learner = build_learner(config, splits.without_test())
     checkpoints = Checkpoints(run.checkpoints, _identity(config))
     if checkpoints.last.is_file():
         checkpoints.restore(learner, history, checkpoints.last)

@@ -164,7 +164,7 @@ for url in sys.argv[1:]:
 
 
 def test_four_processes_open_a_fresh_storage_at_once(here: Path, postgres: NewDatabase) -> None:
-    urls = [f"{kind}:///{number}.{kind}" for number in range(5) for kind in ("sqlite", "journal")]
+    urls = [f"{kind}:///{number}.{kind}" for number in range(3) for kind in ("sqlite", "journal")]
     urls += [postgres(), postgres()]
     # Children of one process: so that they meet at the storage, and not at their imports.
     done = subprocess.run([sys.executable, "-c", OPENING, *urls], capture_output=True, text=True, check=False)

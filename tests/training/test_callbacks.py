@@ -111,4 +111,4 @@ def test_a_metric_that_is_not_there_is_named_with_those_that_are() -> None:
 def test_a_record_comes_back_from_its_line(metrics: dict[str, float], lr: float | None) -> None:
     record = EpochRecord(3, metrics, 1.25, lr)
     assert EpochRecord.from_dict(record.to_dict()) == record
-    assert list(record.to_dict())[0] == "epoch"
+    assert next(iter(record.to_dict())) == "epoch"

@@ -235,7 +235,7 @@ class DatabaseLedger:
             Column("trial", Integer),
         )
         # SQLite gives the number of a study that was deleted to the next one, which must not find old leases.
-        forget = DDL(
+        forget = DDL(  # type: ignore[no-untyped-call]
             "CREATE TRIGGER IF NOT EXISTS mlframework_forget_leases AFTER DELETE ON studies "
             "BEGIN DELETE FROM mlframework_leases WHERE study_id = OLD.study_id; END"
         )

@@ -46,17 +46,15 @@ def write_outputs(study: OpenStudy) -> list[TrialRecord]:
 
     It is written again where another worker's trial ended meanwhile: whoever writes last has seen all that ended.
     """
-    records: list[TrialRecord] = []
     written: list[str] | None = None
-    while [record.state for record in (records := _records(study))] != written:
+    while True:
+        records = [TrialRecord.of(trial) for trial in study.trials()]
+        states = [record.state for record in records]
+        if states == written:
+            return records
         best = best_of(records, study.spec.direction)
         if best is not None:
             write_best(study, best)
         write_results(study, records)
         keep_best_checkpoints(study, records)
-        written = [record.state for record in records]
-    return records
-
-
-def _records(study: OpenStudy) -> list[TrialRecord]:
-    return [TrialRecord.of(trial) for trial in study.trials()]
+        written = states

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from mlframework.config import yaml
+from mlframework.config import schema, yaml
 from mlframework.config.decode import check, expanded, reading_order
 from mlframework.config.override import apply_options, apply_to_document, get
 from mlframework.config.yaml import Document
@@ -132,9 +132,9 @@ def _unexpanded(value: Any, raw: Any) -> Any:
     if isinstance(raw, str) and "${" in raw:
         return raw
     if isinstance(value, dict):
-        return {
-            key: _unexpanded(inner, raw.get(key) if isinstance(raw, Mapping) else None) for key, inner in value.items()
-        }
+        return {key: _unexpanded(inner, schema.child(raw, key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_unexpanded(inner, schema.child(raw, index)) for index, inner in enumerate(value)]
     return value
 
 

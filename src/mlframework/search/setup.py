@@ -10,7 +10,7 @@ from mlframework.search.parameters import Parameter
 from mlframework.search.read import ReadConfig
 from mlframework.search.samplers import GridSampler, grid_cells
 from mlframework.search.space import Space
-from mlframework.search.study import STUDIES, SearchSpec, StudyFolder, stored_fingerprint
+from mlframework.search.study import STUDIES, SearchSpec, StudyFolder, quiet_optuna, stored_fingerprint
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -29,7 +29,8 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
     space = _with_threads_of_study(read, stored_fingerprint(storage, name, url))
     most_trials = len(grid_cells(space.parameters)) if isinstance(search.sampler, GridSampler) else None
     # Built once here, so that a sampler whose package is missing is said before trial 0.
-    search.sampler.build(config.seed, 0, space.parameters)
+    with quiet_optuna():
+        search.sampler.build(config.seed, 0, space.parameters)
     return SearchSpec(
         name=name,
         folder=StudyFolder(STUDIES / name),

@@ -127,7 +127,9 @@ def _ordered(parameters: Mapping[str, Parameter]) -> tuple[dict[str, Parameter],
 
 def undecided(key: str, wrong: Set[str]) -> bool:
     """Whether problems at other keys leave open what the config has at a key: its section, or what chooses that."""
-    return any(key.startswith(f"{other}.") for other in wrong) or _choice_of(key)[0] in wrong - {key}
+    choice = _choice_of(key)[0]
+    beside = choice and choice != key and any(f"{other}.".startswith(f"{choice}.") for other in wrong)
+    return bool(beside) or any(key.startswith(f"{other}.") for other in wrong)
 
 
 def _wrong(key: str, parameter: Parameter, space: Mapping[str, Parameter], base: Mapping[str, Any]) -> list[str]:

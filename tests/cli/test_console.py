@@ -1,0 +1,95 @@
+"""How every command ends: exit codes, messages, warnings."""
+
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from mlframework.cli import console
+from mlframework.errors import DataError, Terminated
+
+
+@pytest.fixture
+def ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[int, str]]]:
+    """Runs a command, and returns its exit code and what it said on stderr."""
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr(console, "_resume_hint", [])
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(command: Callable[[], None]) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as end:
+            console.run(command)
+        return int(end.value.code or 0), capsys.readouterr().err
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (DataError("data: empty"), 2, "data: empty\n"),
+        (KeyboardInterrupt(), 130, "interrupted; nothing was lost\n"),
+        (Terminated(), 143, "terminated; nothing was lost\n"),
+        (OSError(28, "No space left on device", "x/y"), 2, "x/y: No space left on device\n"),
+        (OSError("odd"), 2, "a file: odd\n"),
+    ],
+)
+def test_what_ends_a_command_is_one_message(
+    ended: Callable[..., tuple[int, str]], error: BaseException, code: int, message: str
+) -> None:
+    assert ended(raising(error)) == (code, message)
+
+
+def test_a_command_that_ends_well_says_nothing(ended: Callable[..., tuple[int, str]]) -> None:
+    assert ended(lambda: None) == (0, "")
+
+
+def test_a_defect_shows_where_and_asks_to_be_reported(ended: Callable[..., tuple[int, str]]) -> None:
+    code, message = ended(raising(ZeroDivisionError("ours")))
+    assert code == 1 and "Traceback" in message and "ZeroDivisionError: ours" in message
+    assert message.endswith("this is a defect of mlframework; please report it with the lines above and the config\n")
+
+
+def test_the_hint_of_how_to_go_on(ended: Callable[..., tuple[int, str]]) -> None:
+    def command() -> None:
+        console.say_on_interrupt("an older hint")
+        console.say_on_interrupt("go on with: ml-train --resume x")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert ended(command) == (143, "terminated; go on with: ml-train --resume x\n")
+
+
+def test_our_own_warnings_are_lines_and_those_of_others_are_not_shown(ended: Callable[..., tuple[int, str]]) -> None:
+    def command() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            source = console.__file__
+            warnings.warn_explicit("3 files are unreadable", UserWarning, source, 1)
+            warnings.warn_explicit("old", DeprecationWarning, source, 1)
+            warnings.warn_explicit("theirs", UserWarning, "/site-packages/torch/x.py", 1)
+
+    assert ended(command) == (0, "warning: 3 files are unreadable\n")
+
+
+def test_a_reader_that_goes_away_is_no_fault() -> None:
+    code = "from mlframework.cli import console\nconsole.run(lambda: [print('x' * 1000) for _ in range(10_000)])"
+    writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert writer.stdout is not None and writer.stderr is not None
+    writer.stdout.readline()
+    writer.stdout.close()
+    assert (writer.wait(), writer.stderr.read()) == (0, "")
+    writer.stderr.close()

@@ -1,0 +1,476 @@
+"""The study loop on real data: what reaches the model, what is counted, what is survived."""
+
+import gc
+import json
+import sys
+import time
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import sqlalchemy
+import torch
+
+from mlframework import plans
+from mlframework.config import yaml
+from mlframework.config.decode import decode
+from mlframework.data.splits import Splits
+from mlframework.errors import DataError, RunError, StorageError, Terminated
+from mlframework.experiment import ExperimentConfig, RunResult, load_data
+from mlframework.metrics import direction_of
+from mlframework.models.mlp import Mlp
+from mlframework.plans import CrossValidation, Evaluation, Folds, Report, SingleSplit
+from mlframework.runs import RunDir
+from mlframework.search import loop
+from mlframework.search.lease import open_ledger
+from mlframework.search.loop import search
+from mlframework.search.storage import open_storage
+from mlframework.search.study import OpenStudy
+from mlframework.training.callbacks import Callback
+from support.searches import LR, Watched, open_search, run_search, without_test
+
+pytestmark = pytest.mark.usefixtures("here")
+
+SIZE = {"type": "int", "low": 4, "high": 12}
+
+
+def states(study: OpenStudy) -> list[str]:
+    return [trial.state.name for trial in study.trials()]
+
+
+def trial_config(study: OpenStudy, number: int) -> dict[str, Any]:
+    return yaml.read(study.spec.folder.trial(number).config).tree
+
+
+# What reaches the model
+
+
+def test_sampled_values_reach_the_built_model_and_its_optimizer() -> None:
+    space = {
+        "model.hidden_size": SIZE,
+        "model.hidden_layers": {"type": "int", "low": 1, "high": 2},
+        "optimizer.lr": LR,
+        "optimizer.momentum": {"type": "uniform", "low": 0.1, "high": 0.9},
+        "training.batch_size": {"type": "categorical", "choices": [5, 9, 36]},
+    }
+    study, end = run_search({"search_space": space})
+    for record in end.records:
+        # What stands in the checkpoint is what was trained, whatever the config says.
+        learner = torch.load(study.spec.folder.trial(record.number).checkpoints / "last.pt")["learner"]
+        matrices = [tensor.shape for name, tensor in learner["module"].items() if tensor.ndim == 2]
+        size, layers = record.params["model.hidden_size"], record.params["model.hidden_layers"]
+        assert [tuple(shape) for shape in matrices] == [(size, 3), *[(size, size)] * (layers - 1), (2, size)]
+        (group,) = learner["optimizer"]["param_groups"]
+        assert (group["lr"], group["momentum"]) == (record.params["optimizer.lr"], record.params["optimizer.momentum"])
+        assert trial_config(study, record.number)["training"]["batch_size"] == record.params["training.batch_size"]
+    assert len({record.params["model.hidden_size"] for record in end.records}) > 1
+
+
+def test_the_batch_size_changes_the_steps_of_an_epoch() -> None:
+    """With one batch an epoch and no momentum a step is the mean gradient: fewer steps, less moved."""
+    space = {"training.batch_size": {"type": "categorical", "choices": [1, 36]}}
+    changes: dict[str, Any] = {
+        "search_space": space,
+        "search.sampler": {"type": "GridSampler"},
+        "optimizer.momentum": 0.0,
+    }
+    _, end = run_search(changes)
+    losses = {record.params["training.batch_size"]: record.metrics["train_loss"] for record in end.records}
+    assert losses[1] < losses[36]
+
+
+def test_a_searched_number_of_epochs_is_the_trials() -> None:
+    space = {"training.num_epochs": {"type": "int", "low": 1, "high": 4}}
+    changes: dict[str, Any] = {
+        "search_space": space,
+        "search.sampler": {"type": "GridSampler"},
+        "search.pruner": {"type": "HyperbandPruner", "min_resource": 4},
+    }
+    study, end = run_search({**changes, "search.n_trials": 4})
+    assert study.spec.num_epochs == 4, "the most that a trial may have"
+    assert study.study.pruner._max_resource == 4  # type: ignore[attr-defined]
+    assert sorted(record.epochs for record in end.records) == [1, 2, 3, 4]
+    assert all(record.epochs == record.params["training.num_epochs"] for record in end.records)
+
+
+def test_a_searched_optimizer_has_its_own_settings_only() -> None:
+    space = {
+        "optimizer.type": {"type": "categorical", "choices": ["sgd", "adam"]},
+        "optimizer.momentum": {
+            "type": "uniform",
+            "low": 0.5,
+            "high": 0.9,
+            "step": 0.4,
+            "when": {"optimizer.type": "sgd"},
+        },
+    }
+    study, end = run_search({"search_space": space, "search.sampler": {"type": "GridSampler"}, "search.n_trials": 9})
+    assert states(study) == ["COMPLETE"] * 3
+    for record in end.records:
+        optimizer = trial_config(study, record.number)["optimizer"]
+        assert optimizer["type"] == record.params["optimizer.type"]
+        assert optimizer.get("momentum") == record.params.get("optimizer.momentum"), "the base's 0.9 is no one's"
+    assert sorted(str(record.params.get("optimizer.momentum")) for record in end.records) == ["0.5", "0.9", "None"]
+
+
+def test_the_best_config_gives_the_trials_value_to_the_last_digit(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlframework.cli import train
+
+    space = {"optimizer.lr": LR, "model.hidden_size": SIZE}
+    study, end = run_search({"search_space": space, "model.dropout": 0.2, "search.metric": "val_log_loss"})
+    best = min(record.value for record in end.records if record.value is not None)
+    monkeypatch.setattr(sys, "argv", ["ml-train", "--config", str(study.spec.folder.best_config)])
+    with pytest.raises(SystemExit) as exit_code:
+        train.main()
+    assert exit_code.value.code == 0
+    result = json.loads(Path("runs/tiny/result.json").read_text())
+    assert (result["metric"], result["value"]) == ("val_log_loss", best)
+
+
+# What is counted
+
+
+def test_the_number_of_trials_is_the_studys_total() -> None:
+    for n_trials, expected in ((2, 2), (2, 2), (5, 5), (3, 5)):
+        study, end = run_search({"search.n_trials": n_trials}, resume=True)
+        assert (end.why, len(end.records)) == ("done", expected)
+        assert states(study) == ["COMPLETE"] * expected
+
+
+def test_a_resumed_search_suggests_what_an_uninterrupted_one_does() -> None:
+    changes: dict[str, Any] = {"search.sampler": {"type": "TPESampler", "n_startup_trials": 2}}
+    _, whole = run_search({**changes, "search.n_trials": 5, "search.study_name": "whole"})
+    for n_trials in (1, 3, 5):
+        _, parts = run_search({**changes, "search.n_trials": n_trials, "search.study_name": "parts"}, resume=True)
+    assert [record.params for record in parts.records] == [record.params for record in whole.records]
+    assert [record.value for record in parts.records] == [record.value for record in whole.records]
+
+
+def test_no_trial_is_started_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = types.SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(loop, "time", clock)
+
+    def pass_time(_number: int, epoch: int, _value: float) -> None:
+        clock.now += 10.0 if epoch == 3 else 0.0
+
+    changes = {"search.timeout": 25.0, "search.n_trials": 9}
+    study, end = run_search(changes, watcher=Watched(pass_time))
+    assert (end.why, states(study)) == ("timeout", ["COMPLETE"] * 3), "the trial that had begun has ended, too"
+    assert json.loads(study.spec.folder.results.read_text())["best_trial"] is not None
+    study, end = run_search({"search.n_trials": 4}, resume=True)
+    assert (end.why, states(study)) == ("done", ["COMPLETE"] * 4)
+
+
+def test_two_workers_share_the_trials_out() -> None:
+    mine = open_search({"search.n_trials": 4})
+    others = Watched()
+
+    def join(number: int, epoch: int, _value: float) -> None:
+        """Another worker runs all that is left while the first trial is in its first epoch."""
+        if (number, epoch) == (0, 1):
+            _, end = run_search({"search.n_trials": 4}, resume=True, watcher=others)
+            assert end.why == "others", "one trial is still being trained"
+
+    watcher = Watched(join)
+    end = search(mine, without_test, watcher)
+    assert (end.why, states(mine)) == ("done", ["COMPLETE"] * 4)
+    assert (watcher.ended, others.ended) == ([0], [1, 2, 3])
+
+
+# What is survived
+
+
+def failing(choice: Any, key: str, **changes: Any) -> tuple[OpenStudy, dict[Any, Any]]:
+    """Search a good and a bad choice; returns each one's record."""
+    good = {"optimizer.lr": 0.05, "model.hidden_size": 4}[key]
+    space = {key: {"type": "categorical", "choices": [choice, good, good + 1]}}
+    study, end = run_search(
+        {"search_space": space, "search.sampler": {"type": "GridSampler"}, "search.n_trials": 9, **changes}
+    )
+    found = {record.params[key]: record for record in end.records}
+    assert found.pop(good).state == found.pop(good + 1).state == "complete", "the search goes on"
+    return study, found
+
+
+def test_a_loss_that_is_no_number_fails_the_trial() -> None:
+    _, found = failing(1e30, "optimizer.lr")
+    assert found[1e30].state == "failed"
+    assert "a smaller optimizer.lr" in found[1e30].reason
+
+
+def test_a_trial_that_raises_fails_with_its_reason_and_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    build = Mlp.build
+
+    def breaking(self: Mlp, *arguments: Any) -> Any:
+        if self.hidden_size == 7:
+            raise ZeroDivisionError("seven [is] too many\nsecond line")
+        return build(self, *arguments)
+
+    monkeypatch.setattr(Mlp, "build", breaking)
+    study, found = failing(7, "model.hidden_size")
+    assert (found[7].state, found[7].reason) == ("failed", "ZeroDivisionError: seven [is] too many")
+    trace = (study.spec.folder.trial(found[7].number).path / "error.txt").read_text()
+    assert "in breaking" in trace and "second line" in trace
+
+
+def test_a_trial_that_needs_more_memory_than_there_is_fails_and_says_so() -> None:
+    # The second layer would have 10^14 weights: more than a process can address.
+    _, found = failing(10_000_000, "model.hidden_size", **{"model.hidden_layers": 2})
+    reason = found[10_000_000].reason
+    assert reason.startswith("out of memory: ") and "training.batch_size" in reason
+
+
+def test_a_config_that_cannot_be_trained_fails_the_trial() -> None:
+    space = {"data.fraction": {"type": "categorical", "choices": [1.0, 0.5]}}
+
+    def load(config: ExperimentConfig) -> Splits[Any]:
+        if config.data.fraction == 0.5:
+            raise DataError("half is not enough")
+        return without_test(config)
+
+    study, end = run_search({"search_space": space, "search.sampler": {"type": "GridSampler"}}, load=load)
+    assert sorted(states(study)) == ["COMPLETE", "FAIL"]
+    assert "half is not enough" in [record.reason for record in end.records]
+
+
+def test_bad_trials_are_pruned_and_good_ones_are_not() -> None:
+    space = {"optimizer.lr": {"type": "categorical", "choices": [0.05, 1e-7]}}
+    pruner = {"type": "MedianPruner", "n_startup_trials": 2, "n_warmup_steps": 1}
+    watcher = Watched()
+    study, end = run_search({"search_space": space, "search.pruner": pruner, "search.n_trials": 12}, watcher=watcher)
+    pruned = [record for record in end.records if record.state == "pruned"]
+    assert pruned and {record.params["optimizer.lr"] for record in pruned} == {1e-7}
+    assert {record.number for record in pruned}.isdisjoint({0, 1})
+    for record in pruned:
+        lines = study.spec.folder.trial(record.number).metrics.read_text().splitlines()
+        assert len(lines) == record.epochs < 3, "it has not trained on"
+        assert not study.spec.folder.trial(record.number).result.exists()
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, Terminated])
+def test_an_interrupted_trial_goes_on_as_the_same_trial(interruption: type[BaseException]) -> None:
+    _, undisturbed = run_search({"search.study_name": "undisturbed", "model.dropout": 0.3})
+
+    def interrupt(number: int, epoch: int, _value: float) -> None:
+        if (number, epoch) == (1, 2):
+            raise interruption
+
+    first = Watched(interrupt)
+    with pytest.raises(interruption):
+        run_search({"model.dropout": 0.3}, watcher=first)
+    results = json.loads(Path("runs/optuna_studies/tiny_optimization/results.json").read_text())
+    assert [trial["state"] for trial in results["trials"]] == ["complete", "running"], "what is finished is written"
+
+    second = Watched()
+    study, end = run_search({"model.dropout": 0.3}, resume=True, watcher=second)
+    assert (end.why, states(study)) == ("done", ["COMPLETE"] * 3)
+    assert second.started[0] == first.started[1], "the same number, the same parameters"
+    assert [epoch for number, epoch, _ in second.epochs if number == 1] == [2, 3], "from its last epoch"
+    for mine, theirs in zip(end.records, undisturbed.records, strict=True):
+        assert (mine.params, mine.value, mine.metrics, mine.epochs) == (
+            theirs.params,
+            theirs.value,
+            theirs.metrics,
+            theirs.epochs,
+        )
+    lines = [json.loads(line)["epoch"] for line in study.spec.folder.trial(1).metrics.read_text().splitlines()]
+    assert lines == [1, 2, 3]
+
+
+def test_a_trial_that_another_worker_took_over_is_let_go() -> None:
+    study = open_search()
+
+    def lose(number: int, epoch: int, _value: float) -> None:
+        if (number, epoch) == (1, 3):
+            storage = open_storage(study.spec.storage)
+            ledger = open_ledger(storage, study.study._study_id)
+            mine = ledger.read()[1]
+            assert ledger.replace(
+                replace(mine, token=mine.token + 1, owner="elsewhere|ns|1|1|x", expires=time.time() + 600)
+            )
+
+    watcher = Watched(lose)
+    end = search(study, without_test, watcher)
+    assert (watcher.lost, watcher.ended) == ([1], [0, 2])
+    assert (end.why, states(study)) == ("others", ["COMPLETE", "RUNNING", "COMPLETE"])
+
+
+def test_a_storage_that_breaks_ends_the_search_with_one_message() -> None:
+    study = open_search()
+
+    def drop(number: int, _epoch: int, _value: float) -> None:
+        if number == 1:
+            storage = open_storage(study.spec.storage)
+            assert isinstance(storage, optuna.storages.RDBStorage)
+            with storage.engine.begin() as connection:
+                connection.execute(sqlalchemy.text("DROP TABLE IF EXISTS mlframework_leases"))
+
+    with pytest.raises(StorageError, match=r"sqlite:///studies\.db cannot be used: no such table: mlframework_leases"):
+        search(study, without_test, Watched(drop))
+    assert states(study) == ["COMPLETE", "RUNNING"], "the trial is not failed, its storage is"
+
+
+def test_a_folder_that_cannot_be_written_ends_the_search_and_not_the_trial() -> None:
+    study = open_search()
+    study.spec.folder.path.mkdir(parents=True, exist_ok=True)
+    study.spec.folder.trial(0).path.write_text("a file where the trial's folder belongs")
+    with pytest.raises(RunError, match="a file stands where a folder is needed"):
+        search(study, without_test, Watched())
+    assert states(study) == ["RUNNING"]
+    study.spec.folder.trial(0).path.unlink()
+    study, end = run_search(resume=True)
+    assert (end.why, states(study)) == ("done", ["COMPLETE"] * 3)
+
+
+# Cross-validation
+
+
+def rows_of(examples: Any) -> set[float]:
+    """Return what tells a row of the table from the others: its first feature."""
+    return {float(value) for value in examples.numeric[:, 0]}
+
+
+def test_each_trial_is_trained_on_each_fold() -> None:
+    folds = {"enabled": True, "n_folds": 3, "aggregation": "worst"}
+    study, end = run_search({"search.cross_validation": folds, "search.n_trials": 2})
+    for record in end.records:
+        run = study.spec.folder.trial(record.number)
+        values = [json.loads((run.path / f"fold_{n}/result.json").read_text())["value"] for n in (1, 2, 3)]
+        assert record.value == max(values), "the worst of a loss is the largest"
+        assert record.epochs == 3 + 2, "each epoch of the first fold, and each later fold"
+        assert not (run.path / "fold_4").exists()
+
+
+@pytest.mark.parametrize(
+    ("metric", "aggregation", "value"),
+    [
+        ("val_acc", "mean", 0.4),
+        ("val_acc", "median", 0.3),
+        ("val_acc", "worst", 0.2),
+        ("val_loss", "mean", 0.4),
+        ("val_loss", "median", 0.3),
+        ("val_loss", "worst", 0.7),
+    ],
+)
+def test_the_folds_make_the_trials_value(
+    monkeypatch: pytest.MonkeyPatch, metric: str, aggregation: Any, value: float
+) -> None:
+    found, reported = [0.3, 0.7, 0.2], []
+    config, splits = _experiment()
+    trained: list[Splits[Any]] = []
+
+    def train(_config: ExperimentConfig, fold: Splits[Any], _run: RunDir, _callbacks: Sequence[Callback]) -> RunResult:
+        trained.append(fold)
+        metrics = {metric: found[len(trained) - 1]}
+        return RunResult(metric, direction_of(metric), len(trained), metrics, 3, metrics, 1.0, "", 1)
+
+    monkeypatch.setattr(plans, "train", train)
+    folds = Folds(CrossValidation(enabled=True, n_folds=3, aggregation=aggregation))
+    evaluation = folds.evaluate(config, splits, RunDir(Path("run")), lambda *each: reported.append(each), [])
+    assert evaluation.value == pytest.approx(value)
+    assert evaluation.best_epoch == 2
+    assert [step for step, _ in reported] == [4, 5]
+    assert reported[-1][1] == evaluation.value
+
+    everything = load_data(config)
+    assert everything.test is not None
+    train_and_val = rows_of(everything.train) | rows_of(everything.val)
+    assert rows_of(everything.test) and not rows_of(everything.test) & train_and_val
+    held_out: list[float] = []
+    for fold in trained:
+        assert fold.test is None
+        assert rows_of(fold.train) | rows_of(fold.val) == train_and_val
+        assert not rows_of(fold.train) & rows_of(fold.val)
+        held_out += rows_of(fold.val)
+    assert sorted(held_out) == sorted(train_and_val), "each row is validated on once"
+
+
+def test_an_interrupted_fold_goes_on() -> None:
+    changes = {"search.cross_validation": {"enabled": True, "n_folds": 3}, "search.n_trials": 1}
+    _, undisturbed = run_search({**changes, "search.study_name": "undisturbed"})
+
+    def interrupt(_number: int, step: int, _value: float) -> None:
+        if step == 4:  # the second fold has ended
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_search(changes, watcher=Watched(interrupt))
+    study, end = run_search(changes, resume=True)
+    assert states(study) == ["COMPLETE"]
+    assert [(r.params, r.value, r.epochs) for r in end.records] == [
+        (r.params, r.value, r.epochs) for r in undisturbed.records
+    ]
+
+
+# The test split is a vault
+
+
+def _experiment() -> tuple[ExperimentConfig, Splits[Any]]:
+    from mlframework.config.yaml import Document
+
+    config = decode(ExperimentConfig, Document(dict(open_search(resume=True).spec.space.base)))
+    return config, without_test(config)
+
+
+def numbers_within(root: object) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield every array that is reachable from an object; modules, classes and functions are not its content."""
+    seen, waiting = {id(root)}, [root]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, torch.Tensor):
+            yield found.detach().numpy()
+        if isinstance(found, np.ndarray):
+            yield found
+            waiting.append(found.base)
+        for inner in gc.get_referents(found):
+            skipped = isinstance(inner, type | types.ModuleType | types.FunctionType | types.FrameType)
+            if not skipped and id(inner) not in seen:
+                seen.add(id(inner))
+                waiting.append(inner)
+
+
+def holds_any(root: object, rows: np.ndarray[Any, Any]) -> bool:
+    return any(np.isin(found, rows).any() for found in numbers_within(root) if found.dtype == rows.dtype)
+
+
+def test_no_test_row_can_be_reached_from_what_a_search_holds() -> None:
+    study = open_search({"search.n_trials": 1})
+    config, _ = _experiment()
+    everything = load_data(config)
+    assert everything.test is not None and everything.val is not None
+    test_rows, val_rows = everything.test.numeric, everything.val.numeric
+    assert len(test_rows) == 12
+    looked_at: list[tuple[bool, bool]] = []
+
+    class Looking:
+        """A plan that looks at all that a trial is given, and at what it makes of it."""
+
+        def evaluate(
+            self,
+            config: ExperimentConfig,
+            splits: Splits[Any],
+            run: RunDir,
+            report: Report,
+            callbacks: Sequence[Callback],
+        ) -> Evaluation:
+            self.given = (config, splits, run, report)
+            return SingleSplit().evaluate(config, splits, run, report, [*callbacks, self])  # type: ignore[list-item]
+
+        def on_start(self, *_: object) -> None:
+            """Do nothing."""
+
+        def on_epoch(self, learner: object, history: object) -> None:
+            held = (self.given, learner, history, study)
+            looked_at.append((holds_any(held, val_rows), holds_any(held, test_rows)))
+
+        def on_end(self, *_: object) -> None:
+            """Do nothing."""
+
+    search(replace(study, spec=replace(study.spec, plan=Looking())), without_test, Watched())
+    assert looked_at == [(True, False)] * 3
+    assert holds_any(everything, test_rows), "a search that were given the test split would have been found out"

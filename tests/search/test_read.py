@@ -1,0 +1,238 @@
+"""Reading a config file for a command: every problem of it at once, the search's included."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlframework.config import yaml
+from mlframework.errors import ConfigError
+from mlframework.search.read import ReadConfig, print_config, read_config
+
+TABLE = "data: {type: table, path: d.csv, target: y}\nmodel: {architecture: mlp}\n"
+SPACE = "search:\n  search_space:\n    optimizer.lr: {type: uniform, low: 0.1, high: 0.2}\n"
+
+Read = Callable[..., ReadConfig]
+
+
+@pytest.fixture
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
+    """Reads a text as the file c.yaml, with options, and with the hyperparameters of h.json where some are given."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(text: str, hyperparameters: Any = None, **options: str) -> ReadConfig:
+        Path("c.yaml").write_text(text, encoding="utf-8")
+        if hyperparameters is not None:
+            Path("h.json").write_text(json.dumps(hyperparameters), encoding="utf-8")
+        given = {name.replace("__", "."): value for name, value in options.items()}
+        return read_config("c.yaml", given, None if hyperparameters is None else "h.json")
+
+    return run
+
+
+def refusals(read: Read, text: str, hyperparameters: Any = None, **options: str) -> list[str]:
+    with pytest.raises(ConfigError) as found:
+        read(text, hyperparameters, **options)
+    return [str(problem) for problem in found.value.problems]
+
+
+def test_a_config_without_a_search_has_no_space(read: Read) -> None:
+    found = read(TABLE)
+    assert found.space is None
+    assert found.config.search is None
+
+
+def test_all_problems_of_a_file_come_at_once_in_reading_order(read: Read) -> None:
+    text = TABLE + (
+        "optimizer: {type: adam, lr: -1}\n"
+        "training: {num_epochs: 0}\n"
+        "search:\n"
+        "  n_trials: 0\n"
+        "  search_space:\n"
+        "    optimizer.lr: {type: uniform, low: 0.5, high: 0.3}\n"
+        "    training.num_epoch: {type: int, low: 1, high: 2}\n"
+        "    training.batch_size: {type: int, low: 0, high: 2}\n"
+        "    optimizer.momentum: {type: uniform, low: 0.5, high: 0.9}\n"
+        "    seed: {type: int, low: 1, high: 2}\n"
+    )
+    assert refusals(read, text) == [
+        "c.yaml:3:29: optimizer.lr: should be greater than 0, got -1",
+        "c.yaml:4:24: training.num_epochs: should be greater than 0, got 0",
+        "c.yaml:6:13: search.n_trials: should be greater than 0, got 0",
+        "c.yaml:8:19: search.search_space.optimizer.lr: high is 0.3, below low, which is 0.5; swap them",
+        "c.yaml:9:5: training.num_epoch: unknown setting; did you mean 'training.num_epochs'?",
+        "c.yaml:10:5: training.batch_size: 0 is refused: training.batch_size: should be greater than 0, got 0",
+        "c.yaml:11:5: optimizer.momentum: optimizer.type is 'adam', which has no momentum; sgd, rmsprop would",
+        "c.yaml:12:5: seed: can't be searched: trials would not be comparable",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("head", "key", "problem"),
+    [
+        ("optimizer: sgd\n", "optimizer.momentum", "c.yaml:3:12: optimizer: should be a section of keys, got 'sgd'"),
+        ("training: 3\n", "training.batch_size", "c.yaml:3:11: training: should be a section of keys, got 3"),
+        (
+            "optimizer: {type: sdg}\n",
+            "optimizer.momentum",
+            "c.yaml:3:19: optimizer.type: unknown optimizer 'sdg'; did you",
+        ),
+    ],
+)
+def test_a_broken_section_is_not_blamed_on_the_parameters_in_it(read: Read, head: str, key: str, problem: str) -> None:
+    (found,) = refusals(
+        read, f"{TABLE}{head}search:\n  search_space:\n    {key}: {{type: uniform, low: 0.1, high: 0.2}}\n"
+    )
+    assert found.startswith(problem)
+
+
+def test_a_broken_choice_is_not_blamed_on_its_parameters(read: Read) -> None:
+    text = TABLE + (
+        "search:\n  search_space:\n"
+        "    optimizer.type: {type: categorical, choices: []}\n"
+        "    optimizer.momentum: {type: uniform, low: 0.5, high: 0.9}\n"
+    )
+    (found,) = refusals(read, text)
+    assert found.startswith("c.yaml:5:50: search.search_space.optimizer.type.choices: should have at least 1 item")
+
+
+def test_a_file_without_data_is_not_blamed_on_the_space(read: Read) -> None:
+    text = "model: {architecture: mlp}\nsearch:\n  search_space:\n    data.fraction: {type: uniform, low: 0.5, high: 1.0}\n"
+    assert refusals(read, text) == ["c.yaml: data: is missing"]
+
+
+def test_a_bad_option_value_and_a_bad_file_are_reported_together(read: Read) -> None:
+    assert refusals(
+        read, TABLE + "sed: 1\n" + SPACE, search__search_space__optimizer__lr__low="-1", num_epochs="0"
+    ) == [
+        "c.yaml:3:1: sed: unknown key; did you mean 'seed'?",
+        "c.yaml:6:5: optimizer.lr: -1.0 is refused: optimizer.lr: should be greater than 0, got -1.0",
+        "command line: training.num_epochs: should be greater than 0, got 0",
+    ]
+
+
+def test_the_metric_in_force_stands_in_the_base(read: Read) -> None:
+    assert read(TABLE + SPACE).space.base["metric"] == "val_loss"
+    assert read(TABLE + "metric: val_f1\n" + SPACE).space.base["metric"] == "val_f1"
+    assert read(TABLE + "metric: val_f1\n" + SPACE + "  metric: val_auc\n").space.base["metric"] == "val_auc"
+
+
+def test_the_number_of_threads_stands_in_the_base_and_in_the_tree(read: Read) -> None:
+    found = read(TABLE + SPACE)
+    assert found.space.base["training"]["num_threads"] >= 1
+    assert found.tree["training"] == found.space.base["training"]
+    assert read(TABLE + "training: {num_threads: 1}\n").tree["training"] == {"num_threads": 1}
+
+
+def test_a_metric_and_a_direction_that_contradict_each_other(read: Read) -> None:
+    assert refusals(read, TABLE + SPACE + "  metric: val_acc\n  direction: minimize\n") == [
+        "c.yaml:7:14: search.direction: minimize contradicts metric: val_acc, which one has to maximize"
+    ]
+
+
+def test_variables_stay_as_written(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "hunter2")
+    monkeypatch.setenv("LOW", "0.15")
+    text = TABLE + SPACE.replace("low: 0.1", "low: '${LOW}'") + "  storage: postgresql://me:${DB_PASSWORD}@host/db\n"
+    found = read(text)
+    assert found.config.search.storage == "postgresql://me:hunter2@host/db"
+    assert found.space.parameters["optimizer.lr"].low == 0.15
+    printed = print_config(found)
+    assert "hunter2" not in printed
+    tree = yaml.parse(printed).tree
+    assert tree["search"]["storage"] == "postgresql://me:${DB_PASSWORD}@host/db"
+    assert tree["search"]["search_space"]["optimizer.lr"]["low"] == "${LOW}"
+
+
+def test_variables_inside_lists_stay_as_written(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "hunter2")
+    printed = print_config(read(TABLE.replace("target: y", "target: y, drop: [a, '${SECRET}']")))
+    assert "hunter2" not in printed
+    assert yaml.parse(printed).tree["data"]["drop"] == ["a", "${SECRET}"]
+
+
+def test_what_is_printed_is_read_as_the_same_config(read: Read) -> None:
+    text = TABLE + "scheduler: {type: cosine}\ntraining: {early_stopping: {}}\n" + SPACE
+    first = read(text)
+    second = read(print_config(first))
+    assert second.config == first.config
+    assert print_config(second) == print_config(first)
+
+
+def test_hyperparameters_of_the_configs_model_are_taken(read: Read) -> None:
+    best = {"mlp": {"optimizer.lr": 0.3, "model.dropout": 0.2}, "resnet18": {"optimizer.lr": 0.7}}
+    found = read(TABLE, best)
+    assert found.config.optimizer.lr == 0.3
+    assert found.config.model.dropout == 0.2
+    assert found.overrides == {}
+
+
+def test_hyperparameters_of_an_overridden_model_are_taken(read: Read) -> None:
+    text = "data: {type: image_folder, path: x}\nmodel: {architecture: resnet18}\n"
+    best = {"resnet18": {"optimizer.lr": 0.7}, "resnet34": {"optimizer.lr": 0.3}}
+    assert read(text, best, architecture="resnet34").config.optimizer.lr == 0.3
+    assert read(text, best, model__architecture="resnet34").config.optimizer.lr == 0.3
+
+
+def test_options_go_before_hyperparameters(read: Read) -> None:
+    found = read(TABLE, {"mlp": {"optimizer.lr": 0.3, "model.dropout": 0.2}}, lr="0.5")
+    assert (found.config.optimizer.lr, found.config.model.dropout) == (0.5, 0.2)
+    assert found.overrides == {"optimizer.lr": 0.5}
+
+
+def test_a_choice_among_the_options_drops_hyperparameters_of_another(read: Read) -> None:
+    best = {"mlp": {"optimizer.type": "sgd", "optimizer.momentum": 0.8, "optimizer.lr": 0.3}}
+    found = read(TABLE, best, optimizer__type="adam")
+    assert (found.config.optimizer.type, found.config.optimizer.lr) == ("adam", 0.3)
+    assert found.dropped == ["optimizer.momentum"]
+
+
+def test_an_option_may_name_a_setting_that_the_hyperparameters_bring(read: Read) -> None:
+    best = {"mlp": {"optimizer.type": "sgd", "optimizer.momentum": 0.8}}
+    assert read(TABLE, best, momentum="0.5").config.optimizer.momentum == 0.5
+
+
+@pytest.mark.parametrize(
+    ("best", "problem"),
+    [
+        ({}, "h.json: mlp: there are no hyperparameters of this model (there: none); ml-search finds some"),
+        (
+            {"resnet18": {}},
+            "h.json: mlp: there are no hyperparameters of this model (there: resnet18); ml-search finds some",
+        ),
+        ({"mlp": 3}, "h.json: mlp: should be an object of settings and their values, got 3"),
+        ({"mlp": {"optimizer.lr": -1}}, "h.json: optimizer.lr: should be greater than 0, got -1"),
+        ({"mlp": {"optimizer.lrr": 1}}, "h.json: optimizer.lrr: unknown key; did you mean 'lr'?"),
+        ([], "h.json: should hold a JSON object, got list; ml-search writes it"),
+    ],
+)
+def test_hyperparameters_that_are_no_good(read: Read, best: Any, problem: str) -> None:
+    assert refusals(read, TABLE, best) == [problem]
+
+
+def test_a_file_of_hyperparameters_that_is_not_there_or_damaged(read: Read, tmp_path: Path) -> None:
+    read(TABLE)
+    with pytest.raises(ConfigError, match=r"^x\.json: there is no such file; ml-search writes it$"):
+        read_config("c.yaml", {}, "x.json")
+    (tmp_path / "x.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^x\.json: is damaged: "):
+        read_config("c.yaml", {}, "x.json")
+
+
+def test_parameters_that_an_option_leaves_without_meaning_are_listed(read: Read) -> None:
+    text = (
+        TABLE
+        + "optimizer: {type: sgd}\n"
+        + SPACE
+        + ("    optimizer.momentum: {type: uniform, low: 0.5, high: 0.9, when: {optimizer.type: sgd}}\n")
+    )
+    assert list(read(text).space.parameters) == ["optimizer.lr", "optimizer.momentum"]
+    found = read(text, optimizer__type="adam")
+    assert list(found.space.parameters) == ["optimizer.lr"]
+    assert found.dropped == ["search.search_space.optimizer.momentum"]
+
+
+def test_a_search_can_be_overridden_away(read: Read) -> None:
+    assert read(TABLE + SPACE, search="null").space is None
