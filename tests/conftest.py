@@ -28,6 +28,14 @@ Tree = dict[str, Any]
 MakeConfig = Callable[..., ExperimentConfig]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a GPU or the internet, unless `-m gpu` or `-m network` asks for it."""
+    for item in items:
+        for marker in ("gpu", "network"):
+            if item.get_closest_marker(marker) is not None and marker not in config.getoption("-m"):
+                item.add_marker(pytest.mark.skip(reason=f"only with -m {marker}"))
+
+
 @pytest.fixture(scope="session")
 def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """scikit-learn's 1,797 handwritten digits as a folder of images; not to be written into."""

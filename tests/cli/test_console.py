@@ -91,5 +91,5 @@ def test_a_reader_that_goes_away_is_no_fault() -> None:
     assert writer.stdout is not None and writer.stderr is not None
     writer.stdout.readline()
     writer.stdout.close()
-    assert (writer.wait(), writer.stderr.read()) == (0, "")
+    assert (writer.wait(), writer.stderr.read()) == (141, "")
     writer.stderr.close()

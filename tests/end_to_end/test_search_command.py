@@ -24,7 +24,7 @@ from support.searches import open_search, write_config
 PROGRAMS = Path(sys.executable).parent
 STUDY = Path("runs/optuna_studies/tiny_optimization")
 PATIENCE = 240  # seconds after which something that has to happen is said not to have happened
-SLOW = {"training.num_epochs": 60, "training.batch_size": 1}  # long enough to be interrupted in the middle
+SLOW = {"training.num_epochs": 40, "training.batch_size": 1}  # long enough to be interrupted in the middle
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def test_each_interrupted_trial_went_on_as_itself_from_its_last_epoch(interrupte
         assert said[0].group() == said[1].group(), "the same parameters"
         metrics = interrupted.folder / STUDY / f"trial_{number:04d}/metrics.jsonl"
         records = [json.loads(line) for line in metrics.read_text().splitlines()]
-        assert [record["epoch"] for record in records] == list(range(1, 61)), "no epoch is missing, none stands twice"
+        assert [record["epoch"] for record in records] == list(range(1, 41)), "no epoch is missing, none stands twice"
 
 
 def test_an_interrupted_search_ends_as_an_undisturbed_one(interrupted: Interrupted) -> None:

@@ -17,6 +17,7 @@ import sqlalchemy
 import torch
 
 from mlframework import plans
+from mlframework.cli.search import _load
 from mlframework.config import yaml
 from mlframework.config.decode import decode
 from mlframework.data.splits import Splits
@@ -32,7 +33,7 @@ from mlframework.search.loop import search
 from mlframework.search.storage import open_storage
 from mlframework.search.study import OpenStudy
 from mlframework.training.callbacks import Callback
-from support.searches import LR, Watched, open_search, run_search, without_test
+from support.searches import LR, Watched, open_search, run_search
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -177,7 +178,7 @@ def test_two_workers_share_the_trials_out() -> None:
             assert end.why == "others", "one trial is still being trained"
 
     watcher = Watched(join)
-    end = search(mine, without_test, watcher)
+    end = search(mine, _load, watcher)
     assert (end.why, states(mine)) == ("done", ["COMPLETE"] * 4)
     assert (watcher.ended, others.ended) == ([0], [1, 2, 3])
 
@@ -231,7 +232,7 @@ def test_a_config_that_cannot_be_trained_fails_the_trial() -> None:
     def load(config: ExperimentConfig) -> Splits[Any]:
         if config.data.fraction == 0.5:
             raise DataError("half is not enough")
-        return without_test(config)
+        return _load(config)
 
     study, end = run_search({"search_space": space, "search.sampler": {"type": "GridSampler"}}, load=load)
     assert sorted(states(study)) == ["COMPLETE", "FAIL"]
@@ -295,7 +296,7 @@ def test_a_trial_that_another_worker_took_over_is_let_go() -> None:
             )
 
     watcher = Watched(lose)
-    end = search(study, without_test, watcher)
+    end = search(study, _load, watcher)
     assert (watcher.lost, watcher.ended) == ([1], [0, 2])
     assert (end.why, states(study)) == ("others", ["COMPLETE", "RUNNING", "COMPLETE"])
 
@@ -311,7 +312,7 @@ def test_a_storage_that_breaks_ends_the_search_with_one_message() -> None:
                 connection.execute(sqlalchemy.text("DROP TABLE IF EXISTS mlframework_leases"))
 
     with pytest.raises(StorageError, match=r"sqlite:///studies\.db cannot be used: no such table: mlframework_leases"):
-        search(study, without_test, Watched(drop))
+        search(study, _load, Watched(drop))
     assert states(study) == ["COMPLETE", "RUNNING"], "the trial is not failed, its storage is"
 
 
@@ -320,7 +321,7 @@ def test_a_folder_that_cannot_be_written_ends_the_search_and_not_the_trial() -> 
     study.spec.folder.path.mkdir(parents=True, exist_ok=True)
     study.spec.folder.trial(0).path.write_text("a file where the trial's folder belongs")
     with pytest.raises(RunError, match="a file stands where a folder is needed"):
-        search(study, without_test, Watched())
+        search(study, _load, Watched())
     assert states(study) == ["RUNNING"]
     study.spec.folder.trial(0).path.unlink()
     study, end = run_search(resume=True)
@@ -414,7 +415,7 @@ def _experiment() -> tuple[ExperimentConfig, Splits[Any]]:
     from mlframework.config.yaml import Document
 
     config = decode(ExperimentConfig, Document(dict(open_search(resume=True).spec.space.base)))
-    return config, without_test(config)
+    return config, _load(config)
 
 
 def numbers_within(root: object) -> Iterator[np.ndarray[Any, Any]]:
@@ -471,6 +472,6 @@ def test_no_test_row_can_be_reached_from_what_a_search_holds() -> None:
         def on_end(self, *_: object) -> None:
             """Do nothing."""
 
-    search(replace(study, spec=replace(study.spec, plan=Looking())), without_test, Watched())
+    search(replace(study, spec=replace(study.spec, plan=Looking())), _load, Watched())
     assert looked_at == [(True, False)] * 3
     assert holds_any(everything, test_rows), "a search that were given the test split would have been found out"

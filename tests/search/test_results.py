@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from mlframework.cli.search import _load
 from mlframework.config import yaml
 from mlframework.runs import write_json
 from mlframework.search import loop
 from mlframework.search.loop import write_outputs
 from mlframework.search.results import TrialRecord, best_of, ranking
 from mlframework.search.study import OpenStudy, _write_study_file
-from support.searches import LR, Watched, open_search, run_search, without_test
+from support.searches import LR, Watched, open_search, run_search
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -220,7 +221,7 @@ def test_the_password_of_a_storage_is_in_no_file() -> None:
     study = open_search({"search.n_trials": 1})
     spec = replace(study.spec, storage="postgresql://me:hunter2@127.0.0.1/db")
     _write_study_file(spec)
-    loop.search(replace(study, spec=spec), without_test, Watched())
+    loop.search(replace(study, spec=spec), _load, Watched())
     assert json.loads(spec.folder.study.read_text())["storage"] == "postgresql://me:***@127.0.0.1/db"
     for path in Path().rglob("*"):
         if path.is_file():

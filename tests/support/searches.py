@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from mlframework.cli.search import _load
 from mlframework.config import yaml
 from mlframework.config.override import override
-from mlframework.data.splits import Splits
-from mlframework.experiment import ExperimentConfig, load_data
 from mlframework.search.loop import SearchEnd, search
 from mlframework.search.objective import LoadSplits
 from mlframework.search.read import read_config
@@ -99,11 +98,6 @@ class Watched:
         self.lost.append(number)
 
 
-def without_test(config: ExperimentConfig) -> Splits[Any]:
-    """Load what a search may see, as the command does."""
-    return load_data(config).without_test()
-
-
 def open_search(changes: Mapping[str, Any] | None = None, *, resume: bool = False, add_trials: int = 0) -> OpenStudy:
     """Make a study in the present folder, or go on with it, as the command does."""
     require_optuna()
@@ -119,7 +113,7 @@ def run_search(
     resume: bool = False,
     add_trials: int = 0,
     watcher: Watched | None = None,
-    load: LoadSplits = without_test,
+    load: LoadSplits = _load,
 ) -> tuple[OpenStudy, SearchEnd]:
     """Search in the present folder, as the command does."""
     study = open_search(changes, resume=resume, add_trials=add_trials)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 EXIT_DONE, EXIT_DEFECT, EXIT_USER, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
+EXIT_UNREAD = 141  # as a shell says of SIGPIPE: a training that `| head` cut short is not done
 
 _resume_hint: list[str] = []
 
@@ -41,7 +42,7 @@ def say_on_interrupt(hint: str) -> None:
 
 
 def run(command: Callable[[], None]) -> NoReturn:
-    """Run a command and end the process: 0 done, 2 the user can mend it, 130 and 143 interrupted, 1 a defect of ours."""
+    """Run a command and end the process: 0 done, 2 the user can mend it, 130, 141 and 143 cut short, 1 a defect."""
     # OpenMP's threads spin while they wait: two trainings on one machine then slow each other down tenfold and more
     # (docs/decisions). Read when torch is first imported, which is later than this.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -63,7 +64,7 @@ def run(command: Callable[[], None]) -> NoReturn:
     except BrokenPipeError:
         # The reader of our output went away, as `| head` does: that is no fault, and nothing can be said any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = EXIT_DONE
+        code = EXIT_UNREAD
     except OSError as error:
         _message(f"{error.filename or 'a file'}: {error.strerror or error}")
         code = EXIT_USER

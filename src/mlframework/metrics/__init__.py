@@ -42,7 +42,7 @@ METRICS: dict[Task, dict[str, Metric]] = {
         "r2": Metric(regression.r2, "maximize"),
     },
 }
-ALWAYS: dict[Task, tuple[str, ...]] = {"classification": ("loss", "acc"), "regression": ("loss", "rmse", "mae", "r2")}
+ALWAYS: dict[Task, tuple[str, ...]] = {"classification": ("loss", "acc"), "regression": ("loss", "rmse", "mae")}
 """What is computed whatever the config asks for: cheap, and everybody looks at it."""
 
 

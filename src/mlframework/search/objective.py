@@ -130,7 +130,7 @@ def _attempt(
         return Outcome("COMPLETE", evaluation)
     except TrialPruned as pruned:
         return Outcome("PRUNED", reason=str(pruned))
-    except (Stopped, RunError, StorageError):
+    except (Stopped, RunError, StorageError, BrokenPipeError):  # not the trial's fault
         raise
     except MlframeworkError as error:
         return Outcome("FAIL", reason=str(error))
