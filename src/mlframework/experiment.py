@@ -17,7 +17,6 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from mlframework import metrics
 from mlframework.config import schema, yaml
 from mlframework.config.base import Config
 from mlframework.data import DataConfig, load_splits
@@ -25,7 +24,7 @@ from mlframework.data.images import ImageExamples
 from mlframework.data.splits import Splits
 from mlframework.errors import TrainingError
 from mlframework.learners.base import Learner, LearnerSpec
-from mlframework.metrics import Direction
+from mlframework.metrics import METRICS, Direction, MetricName, direction_of, tasks_of
 from mlframework.models import ModelConfig
 from mlframework.optim import Adam, NoScheduler, OptimizerConfig, SchedulerConfig
 from mlframework.runs import FORMAT, RunDir, append_line, write_json, write_lines, write_text
@@ -43,7 +42,7 @@ _N_SAMPLES = 16
 class ExperimentConfig(Config):
     """A training run: the data, the model, how it is trained, and what "best" means."""
 
-    name: str = Field(default="run", pattern=r"^[A-Za-z0-9._-]+$")
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
     """Stem of the run's and the study's name: letters, digits, `.`, `_` and `-`."""
     seed: int = Field(default=42, ge=0, lt=2**32)
     """Seeds the split, the weights, the order of the examples, augmentation and dropout."""
@@ -59,17 +58,20 @@ class ExperimentConfig(Config):
     """What turns gradients into steps."""
     scheduler: SchedulerConfig = NoScheduler()
     """How the learning rate changes."""
-    metric: str = "val_loss"
+    metric: MetricName = "val_loss"
     """What the best epoch, early stopping and a search go by; its direction is known."""
-    metrics: list[str] = []
+    metrics: list[MetricName] = []
     """What is computed besides `metric`, such as `val_f1` or `val_auc`."""
     tracking: TrackingConfig = TrackingConfig()
     """Where the run is recorded."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ExperimentConfig":
+        task = self.data.task
         for name in (self.metric, *self.metrics):
-            metrics.direction_of(name)
+            if task is not None and task not in tasks_of(name):
+                fitting = ", ".join(f"val_{base}" for base in METRICS[task])
+                raise ValueError(f"metric: {name} has no meaning in a {task}, which this data is; it has {fitting}")
         if self.metric.startswith("test_"):
             raise ValueError(
                 f"metric: {self.metric} would select on the test split; use {self.metric.replace('test', 'val', 1)}"
@@ -90,7 +92,7 @@ class ExperimentConfig(Config):
     @property
     def direction(self) -> Direction:
         """Which direction of the metric is better."""
-        return metrics.direction_of(self.metric)
+        return direction_of(self.metric)
 
 
 @dataclass(frozen=True)
@@ -162,9 +164,7 @@ def train(config: ExperimentConfig, splits: Splits[Any], run: RunDir, callbacks:
         CheckpointError: the folder's checkpoint is damaged, or of another training.
     """
     metric = config.metric if splits.val is not None or not config.metric.startswith("val_") else "train_loss"
-    return _fit(
-        config, splits, run, callbacks, History(metric, metrics.direction_of(metric)), config.training.num_epochs
-    )
+    return _fit(config, splits, run, callbacks, History(metric, direction_of(metric)), config.training.num_epochs)
 
 
 def refit(

@@ -253,6 +253,7 @@ def test_bad_trials_are_pruned_and_good_ones_are_not() -> None:
         assert not study.spec.folder.trial(record.number).result.exists()
 
 
+@pytest.mark.filterwarnings("error:The reported value is ignored")  # what is known is not reported again
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, Terminated])
 def test_an_interrupted_trial_goes_on_as_the_same_trial(interruption: type[BaseException]) -> None:
     _, undisturbed = run_search({"search.study_name": "undisturbed", "model.dropout": 0.3})

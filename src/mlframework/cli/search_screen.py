@@ -155,7 +155,8 @@ class SearchScreen:
             if best is not None and best.value is not None
             else "no best yet"
         )
-        title = f"{self._study.spec.name}: {done}/{self._study.n_trials} trials, {self._study.spec.metric} {top}, {self._elapsed()}"
+        spec = self._study.spec
+        title = f"{spec.name}: {done}/{self._study.n_trials} trials, {spec.metric} {top}, {self._elapsed()}"
         table = Table(
             "trial",
             "state",

@@ -77,6 +77,11 @@ def _main() -> None:
     return _cross_validate(read, arguments.cross_validate)
 
 
+def _of_the_run(read: ReadConfig) -> dict[str, object]:
+    """Return the overrides that the run's name shows: not those of the search, which may hold a password."""
+    return {key: value for key, value in read.overrides.items() if not key.startswith("search.")}
+
+
 def _train(read: ReadConfig, mode: str) -> None:
     from mlframework.experiment import load_data, start_run
     from mlframework.runs import RunDir, run_name
@@ -87,7 +92,7 @@ def _train(read: ReadConfig, mode: str) -> None:
         raise ConfigError(
             [Problem("ml-train", "--mode final", "there is no test split; set data.split.test_fraction above 0")]
         )
-    run = RunDir.create(RUNS, run_name(config.name, read.overrides))
+    run = RunDir.create(RUNS, run_name(config.name, _of_the_run(read)))
     with _or_no_trace(run):
         start_run(run, tree)
         result = _select(config, run)
@@ -244,7 +249,7 @@ def _cross_validate(read: ReadConfig, n_folds: int) -> None:
     if folds.config.n_folds < 2:
         raise ConfigError([Problem("ml-train", "--cross-validate", f"{n_folds} folds; at least 2 are needed")])
     load_data(config)
-    run = RunDir.create(RUNS, run_name(config.name, {**read.overrides, "folds": folds.config.n_folds}))
+    run = RunDir.create(RUNS, run_name(config.name, {**_of_the_run(read), "folds": folds.config.n_folds}))
     with _or_no_trace(run):
         start_run(run, tree)
         mark_folds(run, folds.config)

@@ -109,7 +109,9 @@ def _problem(path: KeyPath, found: list[ErrorDetails], root: type[Config], docum
         )
         return document.problem(path, what)
     if kind == "value_error":
-        return _own_words(path, str(context["error"]), root, document)
+        # A validator has seen what a variable stands for; the message shows the variable.
+        words = str(context["error"]).replace(repr(details["input"]), repr(value))
+        return _own_words(path, words, root, document)
     if kind == "string_pattern_mismatch":
         return document.problem(
             path, f"{value!r} does not fit: {schema.description(schema.at(root, document.tree, path))}"

@@ -7,7 +7,7 @@ a quarter of the memory of floats, and the very bytes that prediction decodes.
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -90,6 +90,8 @@ class ImageExamples:
 
 class ImageFolderConfig(Config):
     """Images in one folder a class."""
+
+    task: ClassVar[Literal["classification"]] = "classification"
 
     type: Literal["image_folder"]
     """The kind of data."""

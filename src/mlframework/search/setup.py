@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlframework.config.override import get, override
+from mlframework.errors import StudyError
 from mlframework.plans import build_plan
 from mlframework.search.parameters import Parameter
 from mlframework.search.read import ReadConfig
@@ -27,6 +28,10 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
     name = config.study_name
     url = str(read.document.tree["search"].get("storage") or search.storage)
     space = _with_threads_of_study(read, stored_fingerprint(storage, name, url))
+    if not space.parameters:
+        raise StudyError(
+            "search.search_space: no parameter exists with these settings, all trials would be the same; mend their `when:`"
+        )
     most_trials = len(grid_cells(space.parameters)) if isinstance(search.sampler, GridSampler) else None
     # Built once here, so that a sampler whose package is missing is said before trial 0.
     with quiet_optuna():
