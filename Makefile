@@ -9,7 +9,7 @@ STAMP := .venv/.set-up
 PLAYGROUND := quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint types format schema clean
+.PHONY: help setup quickstart test lint types format schema docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -59,6 +59,11 @@ format: $(STAMP) ## Mend formatting, and what else can be mended
 
 schema: $(STAMP) ## Renew configs/schema.json, by which editors check configs
 	$(BIN)/python -m mlframework.cli.schema_file configs
+
+docs: $(STAMP) ## Renew the generated pages, and build the documentation into site/
+	$(BIN)/python scripts/reference.py
+	UV_PROJECT_ENVIRONMENT=.tools/docs $(UV) sync --quiet --only-group docs --python $(PYTHON) --no-python-downloads
+	NO_MKDOCS_2_WARNING=1 .tools/docs/bin/mkdocs build --strict --quiet
 
 clean: ## Remove caches, builds and the quickstart; runs, data and .venv stay
 	rm -rf $(PLAYGROUND) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

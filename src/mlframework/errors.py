@@ -80,7 +80,7 @@ class PlotError(MlframeworkError):
     """A plot that cannot be drawn, with the reason."""
 
 
-class Stopped(Exception):  # noqa: N818 - not an error
+class Stopped(BaseException):  # not an error, and so, like KeyboardInterrupt, nothing that `except Exception` takes
     """The work was asked to stop; what is finished is saved."""
 
 
