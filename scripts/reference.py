@@ -6,6 +6,7 @@ the parsers of the commands.
 
 import argparse
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -130,7 +131,7 @@ class _Page:
             key = f"{path}.{choice}"
             title = f"{key}: {', '.join(tags) if len(tags) <= FEW else f'{tags[0]}, ..., {tags[-1]}'}"
             mark = " (the default)" if default in tags else ""
-            yield from ["", f"{'#' * (level + 1)} `{title}`{mark}", "", cls.get("description", ""), ""]
+            yield from ["", f"{'#' * (level + 1)} `{title}`{mark}", "", _cell(cls.get("description", "")), ""]
             yield from self._table(cls, f"{path}.", key)
         shared: dict[str, Node] = {}
         for cls in classes:
@@ -227,7 +228,10 @@ def _bounds(node: Node) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    """Return a text as a table's cell holds it: on one line, with what Markdown would take for itself escaped."""
+    parts = " ".join(text.split()).replace("|", "\\|").split("`")
+    parts[::2] = [re.sub(r"(https?://[^\s),]+)", r"<\1>", part.replace("*", "\\*")) for part in parts[::2]]
+    return "`".join(parts)
 
 
 PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration_page, "commands.md": commands_page}
