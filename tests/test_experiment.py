@@ -107,7 +107,7 @@ class TestTheTestSplit:
         evaluate_test(config, splits, run, "last")
         assert [(line["weights"], line["examples"]) for line in ledger(run)] == [
             ("best", len(splits.test)), ("last", len(splits.test))]  # fmt: skip
-        assert all(line["time"] and line["command"] == sys.argv for line in ledger(run))
+        assert all(line["time"] and line["command"] == [Path(sys.argv[0]).name, *sys.argv[1:]] for line in ledger(run))
         assert (run.read_result() or {})["best_epoch"] >= 1  # what was there stays
 
     def test_the_opening_is_written_down_before_anything_is_seen(self, make_config: MakeConfig, run: RunDir) -> None:
@@ -320,12 +320,14 @@ class TestFinal:
     def test_the_final_run_serves_its_last_epoch_and_opens_the_test_split_once(
         self, make_config: MakeConfig, run: RunDir, planted: dict[str, Any]
     ) -> None:
-        config = make_config(MLP)
+        # Early stopping is a setting of the run that selected; here it must change neither the length nor the identity.
+        config = make_config(MLP, **{"training.early_stopping": {"patience": 1, "min_delta": 9.0}})
         splits = load_data(config)
         start_run(run, planted[MLP])
         mark_final(run, 3, RunDir(Path("runs/selected")))
         assert final_epochs(run) == 3 and final_epochs(RunDir(run.path.parent)) is None
         final = run_final(config, splits, run, 3, [])
+        assert final.result.last_epoch == 3
         assert len(ledger(run)) == 1 and ledger(run)[0]["weights"] == "last"
         assert (run.read_result() or {})["test_metrics"] == final.test_metrics
         assert final.test_metrics["test_acc"] > 0.7

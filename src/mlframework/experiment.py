@@ -10,8 +10,10 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -164,7 +166,9 @@ def train(config: ExperimentConfig, splits: Splits[Any], run: RunDir, callbacks:
         CheckpointError: the folder's checkpoint is damaged, or of another training.
     """
     metric = config.metric if splits.val is not None or not config.metric.startswith("val_") else "train_loss"
-    return _fit(config, splits, run, callbacks, History(metric, direction_of(metric)), config.training.num_epochs)
+    history = History(metric, direction_of(metric))
+    early_stopping = partial(early_stop, config.training.early_stopping)
+    return _fit(config, splits, run, callbacks, history, config.training.num_epochs, early_stopping)
 
 
 def refit(
@@ -175,13 +179,12 @@ def refit(
     The schedule stretches over `training.num_epochs` as it did there, and early stopping has nothing to go by.
     """
     history = History("train_loss", "minimize")
-    lone = config.model_copy(update={"training": config.training.model_copy(update={"early_stopping": None})})
-    return _fit(lone, splits.refit(), run, callbacks, history, num_epochs)
+    return _fit(config, splits.refit(), run, callbacks, history, num_epochs, partial(early_stop, None))
 
 
 def _fit(
     config: ExperimentConfig, splits: Splits[Any], run: RunDir, callbacks: Sequence[Callback],
-    history: History, num_epochs: int,
+    history: History, num_epochs: int, stop: Callable[[History], str | None],
 ) -> RunResult:  # fmt: skip
     learner = build_learner(config, splits.without_test())
     checkpoints = Checkpoints(run.checkpoints, _identity(config))
@@ -195,7 +198,7 @@ def _fit(
         learner=learner,
         num_epochs=num_epochs,
         evaluate=splits.val is not None,
-        stop=lambda so_far: early_stop(config.training.early_stopping, so_far),
+        stop=stop,
         checkpoints=checkpoints,
         callbacks=[*trackers, *callbacks],
     )
@@ -250,7 +253,13 @@ def evaluate_test(config: ExperimentConfig, splits: Splits[Any], run: RunDir, we
         raise TrainingError("there is no test split: set data.split.test_fraction above 0, or add a test folder")
     learner = _trained(config, splits, run, weights)
     append_line(
-        run.test_ledger, {"time": _now(), "weights": weights, "examples": len(splits.test), "command": sys.argv}
+        run.test_ledger,
+        {
+            "time": _now(),
+            "weights": weights,
+            "examples": len(splits.test),
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        },
     )
     found = {f"test_{name}": value for name, value in learner.evaluate("test").items()}
     write_json(run.result, {**(run.read_result() or {}), "test_metrics": found})

@@ -236,3 +236,28 @@ def test_parameters_that_an_option_leaves_without_meaning_are_listed(read: Read)
 
 def test_a_search_can_be_overridden_away(read: Read) -> None:
     assert read(TABLE + SPACE, search="null").space is None
+
+
+MOMENTUM = (
+    TABLE + "optimizer: {type: sgd, lr: 0.1}\nsearch:\n  search_space:\n"
+    "    optimizer.momentum: {type: uniform, low: 0.1, high: 0.2}\n"
+)
+
+
+def test_an_option_that_does_not_fit_the_search_is_kept_for_the_search_to_refuse(read: Read) -> None:
+    conflicts = read(MOMENTUM, optimizer__type="adam").conflicts
+    assert [problem.key for problem in conflicts] == ["optimizer.momentum"]
+    assert read(MOMENTUM).conflicts == []
+
+
+def test_a_search_space_that_is_wrong_as_written_is_refused_whatever_the_options(read: Read) -> None:
+    wrong = MOMENTUM.replace("sgd", "adam")
+    (problem,) = refusals(read, wrong, lr="0.5")
+    assert "optimizer.momentum" in problem
+
+
+def test_a_direction_that_contradicts_is_said_beside_other_problems(read: Read) -> None:
+    text = TABLE + "metric: val_acc\nseeed: 3\n" + SPACE + "  direction: minimize\n"
+    said = refusals(read, text)
+    assert len(said) == 2
+    assert "seeed" in said[0] and "contradicts metric: val_acc" in said[1]

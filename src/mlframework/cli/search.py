@@ -61,6 +61,8 @@ def _main() -> None:
     from mlframework.search.read import print_config, read_config
 
     read = read_config(arguments.config, overrides)
+    if read.conflicts:
+        raise ConfigError(read.conflicts)
     if read.config.search is None or read.space is None:
         what = "there is no search: section; ml-init-config DATA --optuna writes one"
         raise ConfigError([Problem(arguments.config, "search", what)])

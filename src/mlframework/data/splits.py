@@ -1,7 +1,6 @@
 """Cutting examples into train, val and test, and the `split:` section of the config.
 
-The draws come from numpy's `RandomState`, whose stream is frozen for good: a seed names the same split under every
-numpy version. Each class keeps its share in every split, so nothing here needs scikit-learn and its two seconds.
+The draws are scikit-learn's; a seed names the same split for every run, trial and process.
 """
 
 import warnings

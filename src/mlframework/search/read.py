@@ -14,6 +14,7 @@ from mlframework.config.override import apply_options, apply_to_document, get
 from mlframework.config.yaml import Document
 from mlframework.errors import ConfigError, Problem, RunError
 from mlframework.experiment import resolve_threads
+from mlframework.metrics import direction_of, names
 from mlframework.runs import read_json
 from mlframework.search.config import ConfigFile
 from mlframework.search.parameters import Parameter
@@ -30,6 +31,8 @@ class ReadConfig:
         overrides: dotted key to value, as the command line gave them.
         dropped: dotted keys that a changed choice left without meaning.
         space: what is searched, or None without a search section.
+        conflicts: what the overrides leave wrong with a search space that is right without them; a training run has no
+            need of the space, so only a search refuses them.
     """
 
     document: Document
@@ -37,6 +40,7 @@ class ReadConfig:
     overrides: Mapping[str, Any]
     dropped: list[str]
     space: Space | None
+    conflicts: list[Problem]
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -64,7 +68,7 @@ def read_config(path: str, options: Mapping[str, str], hyperparameters: str | No
     Raises:
         ConfigError: with every problem of the file, of the overrides and of the search space.
     """
-    document = yaml.read(path)
+    written = document = yaml.read(path)
     lost: list[str] = []
     if hyperparameters is not None:
         model = options.get("model.architecture") or options.get("architecture")
@@ -75,10 +79,30 @@ def read_config(path: str, options: Mapping[str, str], hyperparameters: str | No
     parameters = _parameters(document, problems)
     base = _base(document) if config is None else resolve_threads(_base(document))
     space, in_space = build_space(parameters, base, document)
-    if config is None or in_space:
-        raise ConfigError(sorted([*problems, *in_space], key=reading_order))
+    conflicts = in_space if in_space and not _in_space_as_written(written, overrides) else []
+    if config is None or in_space != conflicts:
+        raise ConfigError(sorted([*problems, *_contradiction(document, problems), *in_space], key=reading_order))
     idle = [f"search.search_space.{key}" for key in parameters if key not in space.parameters]
-    return ReadConfig(document, config, overrides, [*lost, *dropped, *idle], space if parameters else None)
+    return ReadConfig(document, config, overrides, [*lost, *dropped, *idle], space if parameters else None, conflicts)
+
+
+def _in_space_as_written(written: Document, overrides: Mapping[str, Any]) -> list[Problem]:
+    """Return what is wrong with the search space where the training run is as the file has it."""
+    of_search = {key: value for key, value in overrides.items() if key.startswith("search.")}
+    document, _ = apply_to_document(ConfigFile, written, of_search, "command line:")
+    return build_space(_parameters(document, []), _base(document), document)[1]
+
+
+def _contradiction(document: Document, problems: Sequence[Problem]) -> list[Problem]:
+    """Return a direction that contradicts its metric: pydantic comes to that only once every other key is right."""
+    metric, direction = str(_base(document)["metric"]), get(document.tree, "search.direction")
+    place = ("search", "direction")
+    said = any(problem.key in ("search.direction", "search.metric", "metric") for problem in problems)
+    if said or direction not in ("maximize", "minimize") or metric not in names() or direction_of(metric) == direction:
+        return []
+    return [
+        document.problem(place, f"{direction} contradicts metric: {metric}, which one has to {direction_of(metric)}")
+    ]
 
 
 def _base(document: Document) -> dict[str, Any]:
