@@ -43,9 +43,7 @@ def say_on_interrupt(hint: str) -> None:
 
 def run(command: Callable[[], None]) -> NoReturn:
     """Run a command and end the process: 0 done, 2 the user can mend it, 130, 141 and 143 cut short, 1 a defect."""
-    # OpenMP's threads spin while they wait: two trainings on one machine then slow each other down tenfold and more
-    # (docs/decisions). Read when torch is first imported, which is later than this.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _let_threads_wait_briefly()
     signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = _show_warning
     try:
@@ -73,6 +71,15 @@ def run(command: Callable[[], None]) -> NoReturn:
         _message("this is a defect of mlframework; please report it with the lines above and the config")
         code = EXIT_DEFECT
     sys.exit(code)
+
+
+def _let_threads_wait_briefly() -> None:
+    """Keep OpenMP's threads from spinning while they wait: docs/decisions/0006 has the figures.
+
+    It is read when torch is first imported, which is later than this.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def _terminate(_signal: int, _frame: object) -> None:
