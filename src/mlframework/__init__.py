@@ -35,6 +35,10 @@ def load(run: str | Path) -> Predictor:
     from mlframework.runs import RunDir
 
     folder = RunDir.open(Path(run))
+    if (folder.path.parent / "study.json").is_file() or (folder.path / "cross_validation.json").is_file():
+        raise RunError(
+            f"{run}: a trial or a cross-validation keeps no model; train one by: ml-train --config {folder.config}"
+        )
     if not (folder.artifacts / "model_meta.json").is_file():
         raise RunError(
             f"{run}: there is no trained model in it (no artifacts/); train it to its end by: ml-train --resume {run}"

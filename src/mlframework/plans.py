@@ -66,6 +66,9 @@ class Evaluation:
 class Plan(Protocol):
     """A way to judge a config."""
 
+    def last_step(self, config: ExperimentConfig) -> int:
+        """Return the step of the last report: what has come so far has cost all that it can cost."""
+
     def evaluate(
         self, config: ExperimentConfig, splits: Splits[Any], run: RunDir, report: Report, callbacks: Sequence[Callback]
     ) -> Evaluation:
@@ -74,6 +77,10 @@ class Plan(Protocol):
 
 class SingleSplit:
     """Train once, validate on the val split, report every epoch."""
+
+    def last_step(self, config: ExperimentConfig) -> int:
+        """Return the last epoch."""
+        return config.training.num_epochs
 
     def evaluate(
         self, config: ExperimentConfig, splits: Splits[Any], run: RunDir, report: Report, callbacks: Sequence[Callback]
@@ -92,6 +99,10 @@ class Folds:
     """
 
     config: CrossValidation
+
+    def last_step(self, config: ExperimentConfig) -> int:
+        """Return the step of the last fold."""
+        return config.training.num_epochs + self.config.n_folds - 1
 
     def evaluate(
         self, config: ExperimentConfig, splits: Splits[Any], run: RunDir, report: Report, callbacks: Sequence[Callback]

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import mlframework
 from mlframework.cli.visualise import PLOT_TYPES
+from mlframework.errors import RunError
 from mlframework.visualise.search_plots import PLOTS
 from support.searches import run_search
 
@@ -58,3 +60,14 @@ def test_what_is_not_there_is_one_message(study: Path, options: str, said: str) 
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_trials_folder_is_not_resumed_as_a_run(study: Path) -> None:
+    trial = study / "runs/optuna_studies/tiny_optimization/trial_0000"
+    before = sorted(path.name for path in trial.iterdir())
+    done = subprocess.run([BIN / "ml-train", "--resume", trial], cwd=study, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "is a trial of a study" in done.stderr
+    assert sorted(path.name for path in trial.iterdir()) == before
+    with pytest.raises(RunError, match="keeps no model"):
+        mlframework.load(trial)

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import sys
 import time
 import types
@@ -284,6 +285,30 @@ def test_an_interrupted_trial_goes_on_as_the_same_trial(interruption: type[BaseE
     assert lines == [1, 2, 3]
 
 
+def test_a_trial_that_came_to_its_end_is_never_pruned() -> None:
+    # One halving after every epoch, the last included: Hyperband would condemn most of those that trained it.
+    pruner = {"type": "HyperbandPruner", "reduction_factor": 2}
+    _, end = run_search({"search.pruner": pruner, "search.n_trials": 12})
+    assert any(record.state == "pruned" for record in end.records)
+    assert {record.state for record in end.records if record.epochs == 3} == {"complete"}
+
+
+def test_a_trial_whose_checkpoint_is_damaged_is_trained_from_its_start() -> None:
+    _, undisturbed = run_search({"search.study_name": "undisturbed"})
+
+    def interrupt(number: int, epoch: int, _value: float) -> None:
+        if (number, epoch) == (1, 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_search(watcher=Watched(interrupt))
+    last = Path("runs/optuna_studies/tiny_optimization/trial_0001/checkpoints/last.pt")
+    os.truncate(last, 1000)
+    study, end = run_search(resume=True)
+    assert states(study) == ["COMPLETE"] * 3
+    assert [record.value for record in end.records] == [record.value for record in undisturbed.records]
+
+
 def test_a_trial_that_another_worker_took_over_is_let_go() -> None:
     study = open_search()
 
@@ -451,6 +476,9 @@ def test_no_test_row_can_be_reached_from_what_a_search_holds() -> None:
 
     class Looking:
         """A plan that looks at all that a trial is given, and at what it makes of it."""
+
+        def last_step(self, config: ExperimentConfig) -> int:
+            return SingleSplit().last_step(config)
 
         def evaluate(
             self,

@@ -1,5 +1,6 @@
 """Storages: how URLs are shown, what bad ones get, and that several processes may start at once."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -171,3 +172,22 @@ def test_four_processes_open_a_fresh_storage_at_once(here: Path, postgres: NewDa
     assert sorted(done.stdout.splitlines()) == sorted(f"{url} s 0" for url in urls for _ in range(4)), done.stderr
     for url in urls:
         assert [study.study_name for study in open_storage(url).get_all_studies()] == ["s"]
+
+
+def test_a_journal_that_a_kill_cut_short_loses_its_last_line_only(tmp_path: Path) -> None:
+    path = tmp_path / "studies.log"
+    optuna.create_study(study_name="one", storage=open_storage(f"journal:///{path}"))
+    whole = path.read_bytes()
+    optuna.create_study(study_name="two", storage=open_storage(f"journal:///{path}"))
+    os.truncate(path, len(path.read_bytes()) - 5)
+    names = [study.study_name for study in open_storage(f"journal:///{path}").get_all_studies()]
+    assert "one" in names
+    assert path.read_bytes().startswith(whole) and path.read_bytes().endswith(b"\n")
+
+
+def test_nothing_is_written_into_a_file_that_is_no_journal(tmp_path: Path) -> None:
+    path = tmp_path / "notes.log"
+    path.write_text("buy milk")
+    with pytest.raises(StorageError, match="is no journal of a study"):
+        open_storage(f"journal:///{path}")
+    assert path.read_text() == "buy milk"

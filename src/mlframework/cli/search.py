@@ -113,6 +113,8 @@ def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -
     from mlframework.search.loop import search
 
     screen = console.out()
+    if arguments.resume and not study.trials():
+        screen.print(f"there was no study {study.spec.name!r} with trials yet: this starts it")
     print_plan(screen, study, read.dropped)
     resume = _resuming(read, study, arguments)
     console.say_on_interrupt(

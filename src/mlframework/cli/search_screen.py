@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _ROWS = 15  # of the live table: the latest trials, and the best one
 _MAX_PARAMS = 6
+_WIDTH_WITHOUT_PARAMS, _WIDTH_OF_PARAM = 52, 14
 _COLOURS = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
 
 
@@ -148,7 +149,9 @@ class SearchScreen:
         from rich.table import Table
 
         records, best = self._records, best_of(self._records, self._study.spec.direction)
-        keys = list(self._study.spec.space.parameters)[:_MAX_PARAMS]
+        # As many parameters as there is room for: the value must not be cut.
+        room = max(1, (self._console.width - _WIDTH_WITHOUT_PARAMS) // _WIDTH_OF_PARAM)
+        keys = list(self._study.spec.space.parameters)[: min(room, _MAX_PARAMS)]
         done = sum(record.state in ("complete", "pruned", "failed") for record in records)
         top = (
             f"best {best.value:.6g} (trial {best.number})"

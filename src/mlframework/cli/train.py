@@ -68,6 +68,9 @@ def _main() -> None:
     if arguments.print_config:
         console.out().print(print_config(read), end="", markup=False, soft_wrap=True)
         return None
+    if arguments.hyperparameters is not None:
+        shown = ", ".join(f"{key}={value}" for key, value in read.hyperparameters.items())
+        console.out().print(f"hyperparameters of {arguments.hyperparameters}: {shown}")
     if read.dropped:
         console.out().print(f"dropped, since the new choice has no such setting: {', '.join(read.dropped)}")
     if arguments.cross_validate is None:
@@ -189,6 +192,9 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
         listed = ", ".join(f"--{name}" for name in given)
         raise ConfigError([Problem("ml-train", "--resume", f"a run goes on with its own settings; leave out {listed}")])
     run = RunDir.open(Path(arguments.resume)) if arguments.resume else _newest_unfinished(arguments.config)
+    if (run.path.parent / "study.json").is_file():
+        what = f"is a trial of a study: ml-search --resume goes on with the study, ml-train --config {run.config} trains it anew"
+        raise ConfigError([Problem(str(run.path), "", what)])
     config = decode(ExperimentConfig, yaml.read(run.config))
     epochs, folds = final_epochs(run), marked_folds(run)
     done = run.read_result()

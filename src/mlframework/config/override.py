@@ -183,9 +183,13 @@ def _in_free_sections(root: type[Config], tree: Mapping[str, Any]) -> Iterator[s
                 yield from (f"{leaf.key}.{key}.{name}" for name in (cls.model_fields if cls is not None else ()))
 
 
+_ELSEWHERE = {"learning_rate": "lr", "epochs": "num_epochs", "max_epochs": "num_epochs"}
+"""What other tools call a setting."""
+
+
 def _unknown(name: str, known: set[str]) -> str:
     short = {key.split(".")[-1] for key in known}
-    near = nearest(name, known if "." in name else [*known, *short])
+    near = _ELSEWHERE.get(name) or nearest(name, known if "." in name else [*known, *short])
     return "unknown option or setting" + (
         f"; did you mean --{near}?" if near else "; --print-config lists the settings"
     )

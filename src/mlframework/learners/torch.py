@@ -45,9 +45,10 @@ class TorchCodec:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # noqa: BLE001 - the unpickler raises whatever the bytes lead it to
-            reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+            reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0][:200]
             raise CheckpointError(
-                f"{path}: cannot be read as a checkpoint; it is cut short or not ours ({reason})"
+                f"{path}: cannot be read as a checkpoint; it is cut short or not ours ({reason}); delete the folder "
+                f"{path.parent} to train from the first epoch"
             ) from None
         if not isinstance(state, dict):
             raise CheckpointError(f"{path}: is a torch file, but not a checkpoint of mlframework")

@@ -154,6 +154,8 @@ def classified(class_names: Sequence[str], probabilities: np.ndarray[Any, Any]) 
 def _image_paths(source: str | Path | Sequence[str | Path]) -> list[Path]:
     from mlframework.data.image_files import SUFFIXES
 
+    if not isinstance(source, str | Path | Sequence):
+        raise DataError(f"predict takes an image's path, a folder's, or a list of paths, got {type(source).__name__}")
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
     if len(paths) == 1 and paths[0].is_dir():
         folder = paths[0]

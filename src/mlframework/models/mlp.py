@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from mlframework.config.base import Config
+from mlframework.errors import DataError
 from mlframework.learners.base import Learner, LearnerSpec, Prediction, Predictor
 from mlframework.models.image_classifiers import classified, export_module
 from mlframework.runs import FORMAT, read_json
@@ -133,6 +134,8 @@ class TablePredictor:
             frame = read_frame(Path(source))
         elif isinstance(source, polars.DataFrame):
             frame = source
+        elif not isinstance(source, dict) and not hasattr(source, "columns"):
+            raise DataError(f"predict takes a file, a data frame or a dict of columns, got {type(source).__name__}")
         else:
             columns = source if isinstance(source, dict) else {name: source[name].tolist() for name in source.columns}
             frame = polars.DataFrame(columns, strict=False)

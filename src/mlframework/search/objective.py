@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mlframework.config.decode import decode
 from mlframework.config.yaml import Document
 from mlframework.data.splits import Splits
-from mlframework.errors import LeaseLost, MlframeworkError, RunError, Stopped, StorageError, TrialPruned
+from mlframework.errors import (
+    CheckpointError,
+    LeaseLost,
+    MlframeworkError,
+    RunError,
+    Stopped,
+    StorageError,
+    TrialPruned,
+)
 from mlframework.experiment import ExperimentConfig, start_run
 from mlframework.plans import Evaluation
 from mlframework.runs import RunDir, write_text
 from mlframework.search.lease import Heartbeat, Lease
-from mlframework.search.results import BEST_EPOCH, METRICS
+from mlframework.search.results import BEST_EPOCH, METRICS, remove_checkpoints
 from mlframework.search.storage import translated
 from mlframework.search.study import PLACE, REASON, OpenStudy, quiet_optuna
 
@@ -125,8 +133,13 @@ def _attempt(
         watcher.trial_started(trial.number, params, config.training.num_epochs)
         if not run.config.is_file():
             start_run(run, tree)
-        report = _Reports(study, trial, watcher, heartbeat)
-        evaluation = spec.plan.evaluate(config, load(config), run, report, [])
+        report = _Reports(study, trial, watcher, heartbeat, spec.plan.last_step(config))
+        try:
+            evaluation = spec.plan.evaluate(config, load(config), run, report, [])
+        except CheckpointError:
+            # The epochs before a kill cannot be had back from a damaged file: the same trial is trained from its start.
+            remove_checkpoints(run)
+            evaluation = spec.plan.evaluate(config, load(config), run, report, [])
         return Outcome("COMPLETE", evaluation)
     except TrialPruned as pruned:
         return Outcome("PRUNED", reason=str(pruned))
@@ -153,8 +166,9 @@ def _reason(error: Exception) -> str:
 class _Reports:
     """Passes a trial's values to the storage, and ends it where the pruner says so or the lease is lost."""
 
-    def __init__(self, study: OpenStudy, trial: Trial, watcher: Watcher, heartbeat: Heartbeat) -> None:
+    def __init__(self, study: OpenStudy, trial: Trial, watcher: Watcher, heartbeat: Heartbeat, last_step: int) -> None:
         self._study, self._trial, self._watcher, self._heartbeat = study, trial, watcher, heartbeat
+        self._last_step = last_step
         with translated(study.spec.storage):
             self._known = set(study.study._storage.get_trial(trial._trial_id).intermediate_values)
 
@@ -164,7 +178,8 @@ class _Reports:
             if step not in self._known:
                 self._trial.report(value, step)
                 self._known.add(step)
-            condemned = self._trial.should_prune()
+            # A trial that has come to its end has nothing left to save, and its best epoch may be an earlier one.
+            condemned = step < self._last_step and self._trial.should_prune()
         self._watcher.epoch_ended(self._trial.number, step, value)
         if condemned:
             spec = self._study.spec

@@ -31,6 +31,7 @@ class ReadConfig:
         overrides: dotted key to value, as the command line gave them.
         dropped: dotted keys that a changed choice left without meaning.
         space: what is searched, or None without a search section.
+        hyperparameters: dotted key to value, as a best_hyperparameters.json gave them.
         conflicts: what the overrides leave wrong with a search space that is right without them; a training run has no
             need of the space, so only a search refuses them.
     """
@@ -40,6 +41,7 @@ class ReadConfig:
     overrides: Mapping[str, Any]
     dropped: list[str]
     space: Space | None
+    hyperparameters: Mapping[str, Any]
     conflicts: list[Problem]
 
     @property
@@ -70,6 +72,7 @@ def read_config(path: str, options: Mapping[str, str], hyperparameters: str | No
     """
     written = document = yaml.read(path)
     lost: list[str] = []
+    found: dict[str, Any] = {}
     if hyperparameters is not None:
         model = options.get("model.architecture") or options.get("architecture")
         found = _hyperparameters(hyperparameters, model or str(get(document.tree, "model.architecture")))
@@ -83,7 +86,9 @@ def read_config(path: str, options: Mapping[str, str], hyperparameters: str | No
     if config is None or in_space != conflicts:
         raise ConfigError(sorted([*problems, *_contradiction(document, problems), *in_space], key=reading_order))
     idle = [f"search.search_space.{key}" for key in parameters if key not in space.parameters]
-    return ReadConfig(document, config, overrides, [*lost, *dropped, *idle], space if parameters else None, conflicts)
+    return ReadConfig(
+        document, config, overrides, [*lost, *dropped, *idle], space if parameters else None, found, conflicts
+    )
 
 
 def _in_space_as_written(written: Document, overrides: Mapping[str, Any]) -> list[Problem]:

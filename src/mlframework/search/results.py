@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mlframework.config import yaml
 from mlframework.config.override import get
 from mlframework.metrics import Direction
-from mlframework.runs import FORMAT, read_json, write_json, write_text
+from mlframework.runs import FORMAT, RunDir, read_json, write_json, write_text
 from mlframework.search.study import REASON, OpenStudy, StudyFolder
 from mlframework.training.checkpoint import Checkpoints
 
@@ -85,9 +85,13 @@ def keep_best_checkpoints(study: OpenStudy, records: Sequence[TrialRecord]) -> N
     kept = {record.number for record in ranking(records, study.spec.direction)[:KEPT_CHECKPOINTS]}
     for record in records:
         if record.state in ("complete", "pruned", "failed") and record.number not in kept:
-            run = study.spec.folder.trial(record.number)
-            for checkpoints in (run.checkpoints, *run.path.glob("fold_*/checkpoints")):
-                Checkpoints(checkpoints, "").remove()
+            remove_checkpoints(study.spec.folder.trial(record.number))
+
+
+def remove_checkpoints(run: RunDir) -> None:
+    """Delete the checkpoints of a trial, those of its folds included."""
+    for folder in (run.checkpoints, *run.path.glob("fold_*/checkpoints")):
+        Checkpoints(folder, "").remove()
 
 
 def write_best(study: OpenStudy, best: TrialRecord) -> None:

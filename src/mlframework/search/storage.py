@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import time
 import warnings
@@ -111,11 +113,36 @@ def _journal(path: Path) -> BaseStorage:
     if not path.parent.is_dir():
         raise StorageError(f"search.storage: journal:///{path}: the folder {path.parent} does not exist; make it first")
     try:
+        _mend_journal(path)
         return JournalStorage(JournalFileBackend(str(path)))
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"search.storage: journal:///{path}: that file is no journal of a study, or is damaged; name another one"
         ) from error
+
+
+def _mend_journal(path: Path) -> None:
+    """Take off a last line that a kill cut short, before the next line is written behind it.
+
+    Raises:
+        ValueError: the file is no journal; nothing is written into it.
+    """
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with path.open("rb") as file:
+        entry = json.loads(file.readline())
+    if not isinstance(entry, dict) or "op_code" not in entry:
+        raise ValueError(f"{path} is no journal")
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    try:
+        written = path.read_bytes()
+        if not written.endswith(b"\n"):
+            os.truncate(path, written.rfind(b"\n") + 1)
+    finally:
+        lock.release()
 
 
 def _database(address: str) -> BaseStorage:
