@@ -55,6 +55,7 @@ Every command answers `--help`, and ends with one of these exit codes:
 | 1 | a defect of mlframework: the traceback, and a line that asks you to report it |
 | 2 | you can mend it: the config, the data, the options, a missing extra, a storage that does not answer |
 | 130 | interrupted (Ctrl-C): everything finished is saved, the message names the command that goes on |
+| 141 | the reader of the output went away (a pipe that was closed): the work was cut short |
 | 143 | terminated (SIGTERM): as above |
 
 Messages about what went wrong go to stderr, everything else to stdout.
