@@ -286,9 +286,9 @@ def test_an_interrupted_trial_goes_on_as_the_same_trial(interruption: type[BaseE
 
 
 def test_a_trial_that_came_to_its_end_is_never_pruned() -> None:
-    # One halving after every epoch, the last included: Hyperband would condemn most of those that trained it.
-    pruner = {"type": "HyperbandPruner", "reduction_factor": 2}
-    _, end = run_search({"search.pruner": pruner, "search.n_trials": 12})
+    # Hyperband halves after epochs 1 and 3, and 3 is the last: it would condemn most of those that trained it.
+    pruner = {"type": "HyperbandPruner", "reduction_factor": 3}
+    _, end = run_search({"search.pruner": pruner, "search.n_trials": 16})
     assert any(record.state == "pruned" for record in end.records)
     assert {record.state for record in end.records if record.epochs == 3} == {"complete"}
 
