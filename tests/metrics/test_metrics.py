@@ -11,9 +11,21 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
+from scipy.sparse import csr_matrix
 
 from mlframework import metrics
-from mlframework.metrics import METRICS, MetricName, direction_of, is_better, names, tasks_of
+from mlframework.metrics import (
+    METRICS,
+    MetricName,
+    compute_ranking,
+    direction_of,
+    is_better,
+    key_of,
+    names,
+    shown,
+    tasks_of,
+)
+from mlframework.metrics.ranking import HeldOut, rank
 
 FINITE = st.floats(-1e3, 1e3, width=32)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -156,19 +168,54 @@ def test_every_metric_is_better_for_a_better_model() -> None:
     right = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.1, 0.9]])
     outputs: dict[Any, Any] = {"classification": (targets, right, 1 - right)}
     outputs["regression"] = (np.array([1.0, 2.0]), np.array([1.1, 2.1]), np.array([2.0, 1.0]))
-    for task, table in METRICS.items():
-        known, good, bad = outputs[task]
-        for metric in table.values():
+    for task, (known, good, bad) in outputs.items():
+        for metric in METRICS[task].values():
             assert is_better(metric.compute(known, good), metric.compute(known, bad), metric.direction)
+
+
+def test_every_ranking_metric_is_better_for_a_better_ranking() -> None:
+    items, user = np.eye(4, dtype=np.float32), np.array([[4, 3, 2, 1]], dtype=np.float32)
+    held = HeldOut.of(csr_matrix([[0, 0, 0, 1]]), csr_matrix([[1, 0, 0, 0]]))
+    good, bad = rank(user, items, held, 4), rank(-user, items, held, 4)
+    found = [compute_ranking(["precision_at_1", "recall_at_1", "ndcg_at_3", "map_at_3", "mrr"], r) for r in (good, bad)]
+    assert list(found[0].values()) == [1, 1, 1, 1, 1]
+    assert list(found[1].values()) == [0, 0, 0.5, pytest.approx(1 / 3), pytest.approx(1 / 3)]
+    assert {key for key, _ in map(key_of, found[0])} == set(METRICS["ranking"])
+    assert {metric.direction for metric in METRICS["ranking"].values()} == {"maximize"}
+
+
+@pytest.mark.parametrize(
+    ("base", "key", "k"),
+    [("ndcg_at_10", "ndcg_at_K", 10), ("map_at_1", "map_at_K", 1), ("mrr", "mrr", None), ("ndcg_at_0", "ndcg_at_0", None),
+     ("ndcg_at_05", "ndcg_at_05", None), ("ndcg_at_K", "", None)],
+)  # fmt: skip
+def test_the_k_of_a_name(base: str, key: str, k: int | None) -> None:
+    assert key_of(base) == (key, k)
 
 
 def test_a_name_means_the_same_direction_in_every_task() -> None:
     shared = set(METRICS["classification"]) & set(METRICS["regression"])
     assert shared == {"loss"}
-    assert len({METRICS[task]["loss"].direction for task in METRICS}) == 1
+    assert len({METRICS[task]["loss"].direction for task in METRICS if task != "ranking"}) == 1
 
 
-@pytest.mark.parametrize("name", ["acc", "val_", "val_ac", "validation_acc", "", "val_val_acc", "VAL_ACC"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "acc",
+        "val_",
+        "val_ac",
+        "val_ndcg_at_0",
+        "val_ndcg",
+        "val_auc_at_10",
+        "train_ndcg_at_10",
+        "val_ndcg_at_K",
+        "validation_acc",
+        "",
+        "val_val_acc",
+        "VAL_ACC",
+    ],
+)
 def test_names_that_are_no_metric(name: str) -> None:
     with pytest.raises(ValueError, match="unknown metric"):
         direction_of(name)
@@ -180,8 +227,10 @@ def test_a_misspelt_name_gets_the_nearest() -> None:
 
 
 def test_names_and_tasks() -> None:
-    assert set(names(["val"])) == {f"val_{base}" for table in METRICS.values() for base in table}
-    assert len(names()) == 2 * len(names(["val"])) == len(set(names()))
+    assert set(names(["val"])) == {f"val_{shown(base)}" for table in METRICS.values() for base in table}
+    trained = {f"train_{base}" for task, table in METRICS.items() if task != "ranking" for base in table}
+    assert set(names(["train"])) == trained and len(names()) == len(set(names()))
+    assert tasks_of("val_recall_at_7") == tasks_of("test_mrr") == ["ranking"]
     assert all(direction_of(name) for name in names())
     assert tasks_of("val_acc") == ["classification"]
     assert tasks_of("val_rmse") == ["regression"]
