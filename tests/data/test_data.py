@@ -46,10 +46,10 @@ def cancer(folder: Path, **settings: Any) -> TableConfig:
 
 def test_the_type_decides_which_config_is_read() -> None:
     adapter: TypeAdapter[Any] = TypeAdapter(DataConfig)
-    extra = {"image_folder": {}, "table": {"target": "y"}}
+    extra = {"image_folder": {}, "table": {"target": "y"}, "interactions": {}}
     for name, kind in DATASETS.items():
         assert type(adapter.validate_python({"type": name, "path": "x", **extra[name]})) is kind
-    with pytest.raises(ValidationError, match="'image_folder', 'table'"):
+    with pytest.raises(ValidationError, match="'image_folder', 'table', 'interactions'"):
         adapter.validate_python({"type": "video", "path": "x"})
 
 

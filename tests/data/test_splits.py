@@ -235,12 +235,27 @@ def test_data_that_cannot_be_cut_is_refused(loaded: Loaded[Numbered], config: Sp
         ({"val_fraction": 0.0}, "greater than 0"),
         ({"test_fraction": -0.1}, "greater than or equal to 0"),
         ({"seed": -1}, "greater than or equal to 0"),
-        ({"strategy": "kfold"}, "'random', 'stratified' or 'time'"),
+        ({"strategy": "kfold"}, "'random', 'stratified', 'time' or 'leave_one_out'"),
+        ({"strategy": "leave_one_out", "val_fraction": 0.2}, "val_fraction: 0.2 means nothing to leave_one_out"),
+        (
+            {"strategy": "leave_one_out", "test_fraction": 0.2},
+            "test_fraction: 0.2 .*test_fraction: 0 leaves the test out",
+        ),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         SplitConfig(**settings)
+
+
+def test_leave_one_out_may_do_without_a_test() -> None:
+    assert SplitConfig(strategy="leave_one_out", test_fraction=0).test_fraction == 0
+    assert SplitConfig(strategy="leave_one_out", seed=3).test_fraction > 0
+
+
+def test_leave_one_out_is_for_interactions() -> None:
+    with pytest.raises(DataError, match="leave_one_out is for interactions"):
+        split(numbered(9), SplitConfig(strategy="leave_one_out"), 0)
 
 
 def test_a_fraction_of_nothing_is_refused() -> None:

@@ -1,6 +1,7 @@
 """Reading tables: text stays text, missing is null, and what is wrong is named with its line."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import polars as pl
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlframework.data.table_file import MISSING, read_frame
+from mlframework.data.table_file import LONGEST_LINE, MISSING, read_frame, refuse_long_lines
 from mlframework.errors import DataError
 
 
@@ -107,3 +108,44 @@ def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
         read_frame(tmp_path / "none.csv")
     with pytest.raises(DataError, match="is a folder, not a file"):
         read_frame(tmp_path)
+
+
+def long_line(path: Path, length: int) -> Path:
+    """Write a header, a row, and a line of so many bytes, without holding it in memory."""
+    with gzip.open(path, "wb", compresslevel=1) if path.suffix == ".gz" else path.open("wb") as file:
+        file.write(b"a,b\n1,2\n")
+        for start in range(0, length, 2**20):
+            file.write(b"x" * min(2**20, length - start))
+        file.write(b"\n3,4\n")
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.csv.gz"])
+def test_a_line_without_end_is_refused_before_it_is_read(tmp_path: Path, name: str) -> None:
+    path = long_line(tmp_path / name, 200 * 2**20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=rf"{name}:3: the line is longer than 16 MiB"):
+            read_frame(path)
+        assert tracemalloc.get_traced_memory()[1] < 2 * LONGEST_LINE
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_limit_is_sharp(tmp_path: Path, more: int) -> None:
+    path = long_line(tmp_path / "t.csv", LONGEST_LINE + more)
+    if more:
+        with pytest.raises(DataError, match=r"t\.csv:3: the line is longer"):
+            refuse_long_lines(path)
+    else:
+        refuse_long_lines(path)
+
+
+def test_a_long_last_line_without_an_end_is_refused_too(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    with path.open("wb") as file:
+        file.write(b"a,b\n" * 5000)
+        file.truncate(2 * 2**30)
+    with pytest.raises(DataError, match=r"t\.csv:5001: the line is longer"):
+        read_frame(path)

@@ -8,11 +8,13 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import Field
+import numpy as np
+from pydantic import AfterValidator, Field
 
 from mlframework.config.base import Config
 from mlframework.data.image_files import decode_image
 from mlframework.data.images import ImageExamples, ImageFolderConfig, LazyPixels
+from mlframework.data.interactions import Catalogue, FeatureTable, InteractionExamples, InteractionsConfig
 from mlframework.data.splits import Examples, Loaded, SplitConfig, Splits, split
 from mlframework.data.table_encoder import TableEncoder
 from mlframework.data.table_file import read_frame
@@ -21,10 +23,14 @@ from mlframework.data.tables import TableConfig
 
 __all__ = [
     "DATASETS",
+    "Catalogue",
     "DataConfig",
     "Examples",
+    "FeatureTable",
     "ImageExamples",
     "ImageFolderConfig",
+    "InteractionExamples",
+    "InteractionsConfig",
     "LazyPixels",
     "Loaded",
     "SplitConfig",
@@ -41,11 +47,24 @@ __all__ = [
     "split",
 ]
 
+AnyConfig: TypeAlias = ImageFolderConfig | TableConfig | InteractionsConfig
 DATASETS: dict[str, type[Config]] = {
     "image_folder": ImageFolderConfig,
     "table": TableConfig,
+    "interactions": InteractionsConfig,
 }
-DataConfig: TypeAlias = Annotated[ImageFolderConfig | TableConfig, Field(discriminator="type")]
+
+
+def _suits_its_split(config: AnyConfig) -> AnyConfig:
+    if config.split.strategy == "leave_one_out" and not isinstance(config, InteractionsConfig):
+        raise ValueError(
+            f"split.strategy: leave_one_out is for interactions, whose rows have users, not for {config.type}; use random "
+            "or stratified"
+        )
+    return config
+
+
+DataConfig: TypeAlias = Annotated[AnyConfig, Field(discriminator="type"), AfterValidator(_suits_its_split)]
 
 # What a trial may change without the data having to be loaded again.
 NOT_LOADED = {"augment", "fraction"}
@@ -54,7 +73,7 @@ _cache: "OrderedDict[tuple[Any, ...], tuple[Splits[Any], Any]]" = OrderedDict()
 _cache_lock = threading.Lock()
 
 
-def load_splits(config: ImageFolderConfig | TableConfig, seed: int) -> Splits[Any]:
+def load_splits(config: AnyConfig, seed: int) -> Splits[Any]:
     """Load the data, cut it into splits, and take the `fraction` of train that the config asks for.
 
     The last two data sets are kept, so that the trials of a search share one: all of the `data:` section but augment
@@ -64,7 +83,8 @@ def load_splits(config: ImageFolderConfig | TableConfig, seed: int) -> Splits[An
     Raises:
         DataError: the data cannot be used; the message names the file and the remedy.
     """
-    key = (config.model_dump_json(exclude=NOT_LOADED), seed, _changed(Path(config.path)))
+    changed = tuple(_changed(Path(path)) for path in _paths(config))
+    key = (config.model_dump_json(exclude=NOT_LOADED), seed, changed)
     with _cache_lock:
         if key not in _cache:
             while len(_cache) >= KEPT:
@@ -74,7 +94,16 @@ def load_splits(config: ImageFolderConfig | TableConfig, seed: int) -> Splits[An
         _cache.move_to_end(key)
         splits, strategy = _cache[key]
     split_seed = seed if config.split.seed is None else config.split.seed
-    return splits.subset_train(config.fraction, split_seed, strategy)
+    groups = splits.train.users.astype(np.int64) if isinstance(splits.train, InteractionExamples) else None
+    return splits.subset_train(config.fraction, split_seed, strategy, groups)
+
+
+def _paths(config: AnyConfig) -> list[str]:
+    """Return the files and folders that the data is read from."""
+    if not isinstance(config, InteractionsConfig):
+        return [config.path]
+    tables = (config.user_features, config.item_features)
+    return [config.path, *(table.path for table in tables if table is not None)]
 
 
 def clear_cache() -> None:

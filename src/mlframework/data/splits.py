@@ -1,6 +1,7 @@
 """Cutting examples into train, val and test, and the `split:` section of the config.
 
-The draws are scikit-learn's; a seed names the same split for every run, trial and process.
+The draws are scikit-learn's, and those by user are in interaction_splits.py; a seed names the same split for every run,
+trial and process.
 """
 
 import warnings
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from mlframework.config.base import Config
+from mlframework.data.interaction_splits import draw_per_user, leave_one_out, subset_per_user, warn_of_strangers
 from mlframework.errors import DataError
 
-Strategy: TypeAlias = Literal["random", "stratified", "time"]
+Strategy: TypeAlias = Literal["random", "stratified", "time", "leave_one_out"]
 Rows: TypeAlias = NDArray[np.int64]
 Array: TypeAlias = NDArray[Any]
 DEFAULT_FRACTION = 0.2
@@ -24,12 +26,15 @@ class SplitConfig(Config):
     """How the rows are cut into train, val and test."""
 
     strategy: Strategy | None = None
-    """Random, stratified (every class keeps its share) or time (oldest train, newest test); null: time where there is a
-    time_column, else stratified for classification and random for regression."""
+    """Random (of interactions: a share of each user's), stratified (every class keeps its share), time (oldest train,
+    newest test) or leave_one_out (interactions: each user's last is the test, the one before it val); null: random for
+    interactions, else time where there is a time_column, stratified for classification and random for regression."""
     val_fraction: float = Field(default=DEFAULT_FRACTION, gt=0, lt=1)
-    """Share of the rows that validation gets; of the train folder where the data has one and has no val folder."""
+    """Share of the rows that validation gets; of the train folder where the data has one and has no val folder; not with
+    leave_one_out."""
     test_fraction: float = Field(default=DEFAULT_FRACTION, ge=0, lt=1)
-    """Share of the rows that is held back for the test, 0 for none; not used where the data has a train folder."""
+    """Share of the rows that is held back for the test, 0 for none; not used where the data has a train folder, and nothing
+    but 0 may be set with leave_one_out."""
     seed: int | None = Field(default=None, ge=0, lt=2**32)
     """Seed of the cut; null: the experiment's seed."""
 
@@ -41,6 +46,20 @@ class SplitConfig(Config):
                 f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} add up to {held_out:g}, which "
                 "leaves nothing to train on; make their sum less than 1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_one_out_without_fractions(self) -> Self:
+        if self.strategy != "leave_one_out":
+            return self
+        for name in ("val_fraction", "test_fraction"):
+            value = getattr(self, name)
+            if name in self.model_fields_set and (name, value) != ("test_fraction", 0):
+                rest = "; test_fraction: 0 leaves the test out" if name == "test_fraction" else ""
+                raise ValueError(
+                    f"{name}: {value} means nothing to leave_one_out, which holds out one interaction a user; take it "
+                    f"out{rest}"
+                )
         return self
 
 
@@ -81,11 +100,12 @@ class Splits(Generic[E]):
             return self
         return Splits(train=self.train.concat(self.val), val=None, test=self.test)
 
-    def subset_train(self, fraction: float, seed: int, strategy: Strategy) -> "Splits[E]":
+    def subset_train(self, fraction: float, seed: int, strategy: Strategy, groups: Rows | None = None) -> "Splits[E]":
         """Return splits that train on a part of the training rows; val and test are as they were.
 
         The number of rows kept is `round(fraction * n)` and at least one (stratified: at least one a class). With the
-        time strategy the newest rows are kept, otherwise a draw from `seed`.
+        time strategy the newest rows are kept, otherwise a draw from `seed`. Where `groups` has the user of each training
+        row, the share is drawn of each user's rows, at least one, but for the time strategy.
         """
         if not 0 < fraction <= 1:
             raise ValueError(f"fraction must be above 0 and at most 1, got {fraction}")
@@ -95,6 +115,8 @@ class Splits(Generic[E]):
         wanted = max(1, round(fraction * n))
         if strategy == "time":
             rows = np.arange(n - wanted, n)
+        elif groups is not None:
+            rows = subset_per_user(groups, fraction, seed)
         else:
             labels = self.train.targets if strategy == "stratified" else None
             _, rows = _draw(np.arange(n), wanted, labels, seed)
@@ -114,11 +136,15 @@ class Loaded(Generic[E]):
     """Class index of each row; None where the target is a number."""
     class_names: tuple[str, ...] | None = None
     """Names of the class indices, for messages."""
+    groups: Rows | None = None
+    """User of each row, where rows are interactions: then random splits are drawn user by user."""
 
     def strategy(self, config: SplitConfig) -> Strategy:
         """Return the strategy in force: the one asked for, or the one that suits the data."""
         if config.strategy is not None:
             return config.strategy
+        if self.groups is not None:
+            return "random"
         if self.time is not None:
             return "time"
         return "random" if self.stratify is None else "stratified"
@@ -176,9 +202,20 @@ def _cut(loaded: Loaded[E], rows: Rows, config: SplitConfig, seed: int) -> _Part
     n_test = _share(n, config.test_fraction, room=n - 2) if parts == 3 else 0
     n_val = _share(n, config.val_fraction, room=n - n_test - 1)
     strategy = loaded.strategy(config)
+    groups = None if loaded.groups is None else loaded.groups[rows]
     if strategy == "time":
         order = _time_order(loaded, rows)
         train, val, test = np.split(order, [n - n_val - n_test, n - n_test])
+        if groups is not None:
+            warn_of_strangers(groups, train, val, test)
+    elif strategy == "leave_one_out":
+        if groups is None:
+            raise DataError(
+                "data.split.strategy leave_one_out is for interactions, whose rows have users; use another strategy"
+            )
+        train, val, test = leave_one_out(groups, _time_places(loaded, rows), parts, seed)
+    elif groups is not None and strategy == "random":
+        train, val, test = draw_per_user(groups, config.val_fraction, config.test_fraction, seed)
     else:
         labels = _labels_to_keep_even(loaded, rows, parts) if strategy == "stratified" else None
         rest, test = _draw(np.arange(n), n_test, labels, seed)
@@ -222,6 +259,15 @@ def _time_order(loaded: Loaded[E], rows: Rows) -> Rows:
         )
     order: Rows = np.argsort(time, kind="stable")
     return order
+
+
+def _time_places(loaded: Loaded[E], rows: Rows) -> Rows | None:
+    """Return where each of the rows stands in the order of time, (n,), or None where there is no time."""
+    if loaded.time is None:
+        return None
+    places = np.empty(len(rows), dtype=np.int64)
+    places[_time_order(loaded, rows)] = np.arange(len(rows))
+    return places
 
 
 def _labels_to_keep_even(loaded: Loaded[E], rows: Rows, parts: int) -> Rows:

@@ -145,7 +145,7 @@ def times(column: "pl.Series", source: str) -> Array:
         return column.cast(pl.Float64).to_numpy() if column.dtype == pl.String else column.to_numpy()
     bad = column.drop_nulls()
     if kind == "date":
-        parsed = _dates(column)
+        parsed = dates(column)
         bad = column.filter(parsed.is_null() & column.is_not_null())
         if bad.is_empty():
             return parsed.to_numpy()
@@ -155,7 +155,8 @@ def times(column: "pl.Series", source: str) -> Array:
     )
 
 
-def _dates(column: "pl.Series") -> "pl.Series":
+def dates(column: "pl.Series") -> "pl.Series":
+    """Return a column as moments in UTC without a zone, null where a value is no date."""
     import polars as pl
 
     if column.dtype == pl.String:

@@ -1,11 +1,12 @@
-"""Reading a table's file: csv, tsv (both also .gz) and parquet."""
+"""Reading a table's file: csv, tsv (both also .gz) and parquet. What interaction_file.py shares is public."""
 
 import csv
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from mlframework.errors import DataError
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
+
+
+LONGEST_LINE = 16 * 2**20
+"""Bytes that one line of a text file may have: what a csv reader does with a line of gigabytes is no error message."""
+_BLOCK = 4 * 2**20
 
 
 def read_frame(path: str | Path) -> "pl.DataFrame":
@@ -27,47 +33,72 @@ def read_frame(path: str | Path) -> "pl.DataFrame":
         DataError: the file is missing, empty, of an unknown kind, or cannot be read as what its name says.
     """
     path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file; correct data.path")
-    if path.is_dir():
-        raise DataError(f"{path} is a folder, not a file; data.path must name the table's file")
-    suffix = _suffix(path)
+    with reading(path, "data.path"):
+        suffix = known_suffix(path)
+        if suffix is None:
+            raise DataError(f"{path}: unknown kind of table; save it as .csv, .tsv (both also with .gz) or .parquet")
+        if suffix == ".parquet":
+            return read_parquet(path)
+        refuse_long_lines(path)
+        return read_text(path, SEPARATORS[suffix])
+
+
+@contextmanager
+def reading(path: Path, setting: str) -> Iterator[None]:
+    """Make sure that there is a file with something in it, and turn what the system says of it into a DataError.
+
+    Args:
+        path: the file.
+        setting: the key of the config that names it, for messages.
+    """
     try:
+        if not path.exists():
+            raise DataError(f"{path}: there is no such file; correct {setting}")
+        if path.is_dir():
+            raise DataError(f"{path} is a folder, not a file; {setting} must name the table's file")
         if path.stat().st_size == 0:
             raise DataError(f"{path}: the file is empty; it must hold a header line and rows")
-        frame = _read_parquet(path) if suffix == ".parquet" else _read_text(path, SEPARATORS[suffix])
+        yield
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}; check its permissions") from error
-    if frame.height == 0:
-        raise DataError(f"{path}: there are columns but no rows; add data")
-    return without_missing_words(frame)
 
 
-def _suffix(path: Path) -> str:
+def known_suffix(path: Path) -> str | None:
+    """Return ".parquet", ".csv" or ".tsv", whichever the name ends with but for a .gz, or None for another."""
     name = path.name.lower()
     if name.endswith(".parquet"):
         return ".parquet"
-    for suffix in SEPARATORS:
-        if name.removesuffix(".gz").endswith(suffix):
-            return suffix
-    raise DataError(f"{path}: unknown kind of table; save it as .csv, .tsv (both also with .gz) or .parquet")
+    return next((suffix for suffix in SEPARATORS if name.removesuffix(".gz").endswith(suffix)), None)
 
 
-def _read_parquet(path: Path) -> "pl.DataFrame":
+def read_parquet(path: Path) -> "pl.DataFrame":
+    """Read a parquet file.
+
+    Raises:
+        DataError: it is none, or has no rows.
+    """
     import polars as pl
 
     try:
-        return pl.read_parquet(path, glob=False)
+        frame = pl.read_parquet(path, glob=False)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{path}: cannot be read as parquet: {_first_line(error)}; write the file again") from error
+    return _with_rows(frame, path)
 
 
-def _read_text(path: Path, separator: str) -> "pl.DataFrame":
+def read_text(path: Path, separator: str, names: Sequence[str] | None = None) -> "pl.DataFrame":
+    """Read a text file as columns of text; `names` are those of its columns where it has no header line.
+
+    `refuse_long_lines` comes first: what reads here takes a line whole.
+
+    Raises:
+        DataError: it is no such file, or has no rows; the message has the line.
+    """
     import polars as pl
 
-    header = _header(path, separator)
+    header = list(names) if names is not None else _header(path, separator)
     try:
-        frame = pl.read_csv(path, separator=separator, infer_schema=False, glob=False)
+        frame = pl.read_csv(path, separator=separator, has_header=names is None, infer_schema=False, glob=False)
     except pl.exceptions.PolarsError as error:
         _refuse_uneven_rows(path, separator, len(header))
         raise DataError(f"{path}: cannot be read as text columns: {_first_line(error)}; check its quotes") from error
@@ -75,7 +106,50 @@ def _read_text(path: Path, separator: str) -> "pl.DataFrame":
     if frame.to_series(-1).null_count():
         _refuse_uneven_rows(path, separator, len(header))
         frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
-    return frame.rename(dict(zip(frame.columns, header, strict=True)))
+    return _with_rows(frame.rename(dict(zip(frame.columns, header, strict=True))), path)
+
+
+def refuse_long_lines(path: Path) -> None:
+    """Look for the ends of lines, a block at a time: a line of 2 GB is found after its first 16 MiB.
+
+    Raises:
+        DataError: a line is longer than `LONGEST_LINE`, or the file is no gzip although its name says so.
+    """
+    line, length = 1, 0
+    with text_errors(path), open_file(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            # A line that begins and ends within a block is short enough; only what goes from one to the next is measured.
+            end = block.find(b"\n")
+            if length + (len(block) if end < 0 else end) > LONGEST_LINE:
+                raise DataError(
+                    f"{path}:{line}: the line is longer than {LONGEST_LINE // 2**20} MiB; is this a text file with line "
+                    "ends? mend this line, or write the file again"
+                )
+            line += block.count(b"\n")
+            length = length + len(block) if end < 0 else len(block) - block.rfind(b"\n") - 1
+
+
+def open_file(path: Path, mode: str, **settings: Any) -> IO[Any]:
+    """Open a file, through gzip where its name ends with .gz."""
+    opener: Callable[..., IO[Any]] = gzip.open if path.name.lower().endswith(".gz") else open
+    return opener(path, mode, **settings)
+
+
+@contextmanager
+def text_errors(path: Path) -> Iterator[None]:
+    """Turn what goes wrong in reading text into a DataError."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8, or as parquet") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not a whole gzip file ({error}); compress it again") from error
+
+
+def _with_rows(frame: "pl.DataFrame", path: Path) -> "pl.DataFrame":
+    if frame.height == 0:
+        raise DataError(f"{path}: there are columns but no rows; add data")
+    return without_missing_words(frame)
 
 
 def _header(path: Path, separator: str) -> list[str]:
@@ -84,7 +158,7 @@ def _header(path: Path, separator: str) -> list[str]:
     Raises:
         DataError: the file is no UTF-8 text, names are missing or doubled, or the separator is another one.
     """
-    _, fields = next(_rows(path, separator), (1, []))
+    _, fields = next(text_rows(path, separator), (1, []))
     header = [name.strip() for name in fields]
     if not any(header):
         raise DataError(f"{path}: the first line is blank; it must name the columns")
@@ -104,7 +178,7 @@ def _header(path: Path, separator: str) -> list[str]:
 
 def _refuse_uneven_rows(path: Path, separator: str, width: int) -> None:
     """Raise DataError at the first row that has more or fewer fields than the header."""
-    for line, fields in _rows(path, separator):
+    for line, fields in text_rows(path, separator):
         if fields and len(fields) != width:
             raise DataError(
                 f"{path}:{line}: {len(fields)} fields, but the header has {width} columns; mend this line (a separator "
@@ -112,24 +186,19 @@ def _refuse_uneven_rows(path: Path, separator: str, width: int) -> None:
             )
 
 
-def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
+def text_rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the fields of each row with the line on which it ends, as Python's own csv reader sees them.
 
     Raises:
         DataError: the file is not what its name says: no UTF-8 text, no gzip, or with broken quotes.
     """
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
     line = 0
     try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+        with text_errors(path), open_file(path, "rt", encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=separator)
             for fields in reader:
                 line = reader.line_num
                 yield line, fields
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8, or as parquet") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: not a whole gzip file ({error}); compress it again") from error
     except csv.Error as error:
         raise DataError(f"{path}:{line + 1}: {error}; mend this line") from error
 

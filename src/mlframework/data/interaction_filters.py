@@ -1,0 +1,44 @@
+"""Which interactions of a log are kept: one a user and item, and only those of users and items that have enough."""
+
+import numpy as np
+
+from mlframework.data.splits import Array, Rows
+
+
+def merge(users: Rows, items: Rows, time: Array | None) -> tuple[Rows, Rows]:
+    """Keep the last interaction of each user with each item.
+
+    Args:
+        users: codes of the users, (n,).
+        items: codes of the items, (n,).
+        time: numbers or dates, (n,): the newest is the last, in a tie the one that comes later; None: the one that
+            comes later.
+
+    Returns:
+        The rows that are kept, ascending, and how many interactions each stands for, both (m,).
+    """
+    keys = (items, users) if time is None else (time, items, users)
+    order = np.lexsort(keys)
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (np.diff(users[order]) != 0) | (np.diff(items[order]) != 0)
+    starts = np.flatnonzero(first)
+    counts = np.diff(np.append(starts, len(order)))
+    last = order[starts + counts - 1]
+    in_file = np.argsort(last)
+    return last[in_file], counts[in_file]
+
+
+def with_enough(users: Rows, items: Rows, min_user: int, min_item: int) -> Rows:
+    """Return the rows of the users of `min_user` and the items of `min_item` interactions or more, ascending.
+
+    An item that is left out takes interactions from its users and the other way round, so this goes on until nothing
+    changes. What is left is the largest such set: the (k, l)-core of the bipartite graph, whatever the order.
+    """
+    rows = np.arange(len(users))
+    while len(rows):
+        per_user, per_item = np.bincount(users[rows]), np.bincount(items[rows])
+        enough = (per_user[users[rows]] >= min_user) & (per_item[items[rows]] >= min_item)
+        if enough.all():
+            break
+        rows = rows[enough]
+    return rows
