@@ -130,7 +130,7 @@ def test_other_data_settings_can_be_searched() -> None:
             "model.architecture: {type: categorical, choices: [mlp, resnet18]}",
             [
                 "'resnet18' is refused: model.architecture: resnet18 takes data of type image_folder, the data is of type "
-                "table; use mlp, for example"
+                "table; use mlp, fm, ffm, for example"
             ],
         ),
         (

@@ -1,5 +1,7 @@
 """The base of every config section."""
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -9,3 +11,6 @@ class Config(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    excludes: ClassVar[tuple[str, ...]] = ()
+    """Dotted keys, from the top of the config, that mean nothing where this section is chosen: `optimizer` beside ALS."""

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -43,7 +43,19 @@ def check(root: type[C], document: Document) -> tuple[C | None, list[Problem]]:
         settled = {dotted(path) for path in unset}
         found = _problems(error.errors(include_url=False), root, document)
         problems.extend(problem for problem in found if problem.key not in settled)
+    problems += _meaningless(root, document, {problem.key for problem in problems})
     return (None, sorted(problems, key=reading_order)) if problems else (config, [])
+
+
+def _meaningless(root: type[C], document: Document, settled: Set[str]) -> Iterator[Problem]:
+    """Yield a problem for each key that the config's choices leave without meaning."""
+    for name, choice in schema.excluded(root, document.tree).items():
+        path = tuple(name.split("."))
+        section = _value(document.tree, path[:-1])
+        if isinstance(section, Mapping) and path[-1] in section and name not in settled:
+            yield Problem(
+                document.key_place(path), name, f"means nothing to {choice}, which has no use for it; take it out"
+            )
 
 
 def expand(text: str) -> str:

@@ -1,6 +1,6 @@
 """Changing a config tree by dotted keys: the command line's overrides, and the trials of a search."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, get_origin
 
@@ -11,6 +11,7 @@ from mlframework.errors import ConfigError, Problem
 from mlframework.registry import nearest
 
 COMMAND_LINE = "command line"
+_ABSENT = object()
 
 
 def path_of(tree: Mapping[str, Any], key: str) -> tuple[str, ...]:
@@ -83,7 +84,22 @@ def apply(root: type[Config], tree: Mapping[str, Any], params: Mapping[str, Any]
         lost = [n for n in section if n not in new.model_fields and schema.owners(schema.admitted(field), str(n))]
         dropped += [f"{section_key}.{name}" for name in lost]
         tree = override(tree, {section_key: {name: value for name, value in section.items() if name not in lost}})
+        idle = [name for name in new.excludes if get(tree, name, _ABSENT) is not _ABSENT]
+        dropped += idle
+        tree = without(tree, idle)
     return override(tree, params), dropped
+
+
+def without(tree: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Return a new tree that has none of these dotted keys."""
+    result = dict(tree)
+    for key in keys:
+        section, _, name = key.rpartition(".")
+        inner = get(result, section) if section else result
+        if isinstance(inner, Mapping) and name in inner:
+            kept = {other: value for other, value in inner.items() if other != name}
+            result = override(result, {section: kept}) if section else kept
+    return result
 
 
 def apply_to_document(
@@ -161,7 +177,8 @@ def full_key(root: type[Config], tree: Mapping[str, Any], name: str) -> str:
     if candidates:
         listed = ", ".join(f"--{key}" for key in candidates)
         raise ConfigError([Problem(f"--{name}", "", f"several settings have this name: {listed}")])
-    raise ConfigError([Problem(f"--{name}", "", _other_choice(root, name) or _unknown(name, known))])
+    what = _excluded(root, tree, name) or _other_choice(root, name) or _unknown(name, known)
+    raise ConfigError([Problem(f"--{name}", "", what)])
 
 
 def _settings(root: type[Config], tree: Mapping[str, Any]) -> Iterator[str]:
@@ -192,6 +209,18 @@ def _unknown(name: str, known: set[str]) -> str:
     near = _ELSEWHERE.get(name) or nearest(name, known if "." in name else [*known, *short])
     return "unknown option or setting" + (
         f"; did you mean --{near}?" if near else "; --print-config lists the settings"
+    )
+
+
+def _excluded(root: type[Config], tree: Mapping[str, Any], name: str) -> str | None:
+    """Say which choice leaves a setting without meaning: `model.architecture: als` has no use for `optimizer.lr`."""
+    without = schema.excluded(root, tree)
+    meant = (leaf.key for leaf in schema.every_leaf(root, tree) if name in (leaf.key, leaf.key.split(".")[-1]))
+    found = next((key for key in meant if schema.excluder(without, key) is not None), None)
+    return (
+        None
+        if found is None
+        else f"{found} means nothing to {schema.excluder(without, found)}, which has no use for it"
     )
 
 

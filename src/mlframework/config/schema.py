@@ -123,8 +123,33 @@ def class_at(root: type[Config], tree: Mapping[str, Any], path: KeyPath) -> type
 
 
 def leaves(root: type[Config], tree: Mapping[str, Any]) -> Iterator[Leaf]:
-    """Yield every setting that `root` knows, with the union members that `tree` chooses."""
+    """Yield every setting that has a meaning, with the union members that `tree` chooses."""
+    without = excluded(root, tree)
+    yield from (leaf for leaf in every_leaf(root, tree) if excluder(without, leaf.key) is None)
+
+
+def every_leaf(root: type[Config], tree: Mapping[str, Any]) -> Iterator[Leaf]:
+    """Yield every setting, also those that the tree's choices leave without meaning."""
     yield from _leaves(root, tree, None, "")
+
+
+def excluded(root: type[Config], tree: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keys that the tree's choices leave without meaning, each with its choice: `{"optimizer": "als"}`."""
+    found: dict[str, str] = {}
+    for key, field in discriminators(root).items():
+        *parents, name = key.split(".")
+        section: Any = tree
+        for part in parents:
+            section = child(section, part)
+        cls = chosen(admitted(field), section, default_of(field))
+        if cls is not None and cls.excludes:
+            found.update(dict.fromkeys(cls.excludes, str(child(section, name))))
+    return found
+
+
+def excluder(without: Mapping[str, str], key: str) -> str | None:
+    """Return the choice of `excluded` that leaves a key without meaning, or None."""
+    return next((choice for name, choice in without.items() if f"{key}.".startswith(f"{name}.")), None)
 
 
 def _leaves(cls: type[Config], tree: Any, default: Any, prefix: str) -> Iterator[Leaf]:

@@ -52,9 +52,8 @@ def write_outputs(study: OpenStudy) -> list[TrialRecord]:
         states = [record.state for record in records]
         if states == written:
             return records
-        best = best_of(records, study.spec.direction)
-        if best is not None:
-            write_best(study, best)
+        if best_of(records, study.spec.direction) is not None:
+            write_best(study, records)
         write_results(study, records)
         keep_best_checkpoints(study, records)
         written = states

@@ -10,11 +10,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from mlframework.config import schema, yaml
 from mlframework.config.decode import check, expanded, reading_order
-from mlframework.config.override import apply_options, apply_to_document, get
+from mlframework.config.override import apply_options, apply_to_document, get, without
 from mlframework.config.yaml import Document
 from mlframework.errors import ConfigError, Problem, RunError
 from mlframework.experiment import resolve_threads
 from mlframework.metrics import direction_of, names
+from mlframework.models import MODELS
 from mlframework.runs import read_json
 from mlframework.search.config import ConfigFile
 from mlframework.search.parameters import Parameter
@@ -54,6 +55,7 @@ class ReadConfig:
         tree = self.config.model_dump(exclude_none=False)
         if tree["search"] is None:
             del tree["search"]
+        tree = without(tree, schema.excluded(ConfigFile, tree))
         resolved = _unexpanded(tree, self.document.tree)
         assert isinstance(resolved, dict)
         return resolved
@@ -141,7 +143,9 @@ def _hyperparameters(path: str, model: str) -> dict[str, Any]:
     found: Any = by_model[model]
     if not isinstance(found, dict):
         raise ConfigError([Problem(path, model, f"should be an object of settings and their values, got {found!r}")])
-    return found
+    # The file has a model's own names for its settings: `iterations` for ALS's `training.num_epochs`.
+    keys = {name: key for key, name in MODELS[model].short_names.items()} if model in MODELS else {}
+    return {keys.get(str(name), str(name)): value for name, value in found.items()}
 
 
 def read_json_or_config_error(path: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mlframework.config import yaml
 from mlframework.config.override import get
 from mlframework.metrics import Direction
+from mlframework.models import MODELS
 from mlframework.runs import FORMAT, RunDir, read_json, write_json, write_text
 from mlframework.search.study import REASON, OpenStudy, StudyFolder
 from mlframework.training.checkpoint import Checkpoints
@@ -94,18 +95,31 @@ def remove_checkpoints(run: RunDir) -> None:
         Checkpoints(folder, "").remove()
 
 
-def write_best(study: OpenStudy, best: TrialRecord) -> None:
-    """Write best_config.yaml and best_hyperparameters.json, and merge the latter into models/ by model."""
+def write_best(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
+    """Write best_config.yaml and best_hyperparameters.json, and merge the latter into models/ by model.
+
+    A study that searches over models writes the hyperparameters of each model's best trial.
+    """
     folder, spec = study.spec.folder, study.spec
+    ranked = ranking(records, spec.direction)
+    best = ranked[0]
     config_file = folder.trial(best.number).config
     tree = yaml.read(config_file).tree if config_file.is_file() else spec.space.tree(best.params)
     header = f"# Best of study {spec.name}: trial {best.number}, {spec.metric} {best.value}\n"
     write_text(folder.best_config, header + yaml.dump(tree))
-    model = str(get(tree, "model.architecture"))
-    params = {key: value for key, value in best.params.items() if key != "model.architecture"}
-    write_json(folder.best_hyperparameters, {model: params})
+    by_model: dict[str, dict[str, Any]] = {}
+    for record in ranked:
+        model = str(record.params.get("model.architecture", get(spec.space.base, "model.architecture")))
+        by_model.setdefault(model, _named(model, record.params))
+    write_json(folder.best_hyperparameters, by_model)
     merged = read_json(MERGED_HYPERPARAMETERS) if MERGED_HYPERPARAMETERS.is_file() else {}
-    write_json(MERGED_HYPERPARAMETERS, {**merged, model: params})
+    write_json(MERGED_HYPERPARAMETERS, {**merged, **by_model})
+
+
+def _named(model: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters by the names that best_hyperparameters.json has for them: the model's own, or dotted keys."""
+    names = MODELS[model].short_names
+    return {names.get(key, key): value for key, value in params.items() if key != "model.architecture"}
 
 
 def write_results(study: OpenStudy, records: Sequence[TrialRecord]) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic.fields import FieldInfo
+
 from mlframework.config import schema
 from mlframework.config.decode import check
 from mlframework.config.override import apply, get
@@ -91,16 +93,30 @@ def build_space(
 
 
 def _conditioned(key: str, parameter: Parameter, parameters: Mapping[str, Parameter]) -> Parameter:
-    """Return the parameter with the condition that follows from its section's choice, where that is searched."""
-    discriminator, annotation = _choice_of(key)
-    chooser = parameters.get(discriminator)
-    if not isinstance(chooser, Categorical) or discriminator == key or discriminator in parameter.when:
-        return parameter
-    owners = schema.owners(annotation, key.rpartition(".")[2])
-    having = [choice for choice in chooser.choices if choice in owners]
-    if not having or having == chooser.choices:
-        return parameter
-    return parameter.model_copy(update={"when": {**parameter.when, discriminator: having}})
+    """Return the parameter with the conditions that follow from searched choices: which of them have such a setting."""
+    when = dict(parameter.when)
+    for discriminator, field in schema.discriminators(ExperimentConfig).items():
+        chooser = parameters.get(discriminator)
+        if not isinstance(chooser, Categorical) or discriminator == key or discriminator in when:
+            continue
+        having = [choice for choice in chooser.choices if _has(discriminator, field, choice, key)]
+        if having and having != chooser.choices:
+            when[discriminator] = having
+    return parameter if when == parameter.when else parameter.model_copy(update={"when": when})
+
+
+def _has(discriminator: str, field: FieldInfo, choice: Scalar, key: str) -> bool:
+    """Whether a config with a choice has a setting: in the choice's own section, or in one that it does not exclude."""
+    section, _, tag = discriminator.rpartition(".")
+    cls = schema.chosen(schema.admitted(field), {tag: choice})
+    if cls is None:
+        return False
+    inside = key.rpartition(".")[0] == section
+    return (
+        key.rpartition(".")[2] in cls.model_fields
+        if inside
+        else schema.excluder(dict.fromkeys(cls.excludes, ""), key) is None
+    )
 
 
 def _choice_of(key: str) -> tuple[str, Any]:
@@ -205,6 +221,8 @@ def _unknown_key(key: str, tree: Mapping[str, Any]) -> str | None:
     """Say that a tree has no such setting, and which choice would have it or what it may have been meant to be."""
     if any(leaf.key == key for leaf in schema.leaves(ExperimentConfig, tree)):
         return None
+    if (choice := schema.excluder(schema.excluded(ExperimentConfig, tree), key)) is not None:
+        return f"means nothing to {choice}, which has no use for it"
     discriminator, annotation = _choice_of(key)
     name = key.rpartition(".")[2]
     if owners := schema.owners(annotation, name):
