@@ -6,7 +6,6 @@ This module does not know that a search exists.
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import sys
 import time
@@ -19,15 +18,16 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from mlframework.artifact import describe_artifact, write_ranking
 from mlframework.config import schema, yaml
 from mlframework.config.base import Config
 from mlframework.data import DataConfig, load_splits
 from mlframework.data.images import ImageExamples
 from mlframework.data.splits import Splits
 from mlframework.errors import TrainingError
-from mlframework.learners.base import Learner, LearnerSpec
-from mlframework.metrics import METRICS, Direction, MetricName, direction_of, tasks_of
-from mlframework.models import ModelConfig
+from mlframework.learners.base import Learner, LearnerSpec, n_cores
+from mlframework.metrics import METRICS, Direction, MetricName, direction_of, shown, tasks_of
+from mlframework.models import MODELS, ModelConfig
 from mlframework.optim import Adam, NoScheduler, OptimizerConfig, SchedulerConfig
 from mlframework.runs import FORMAT, RunDir, append_line, write_json, write_lines, write_text
 from mlframework.training.callbacks import Callback, History, early_stop
@@ -37,7 +37,9 @@ from mlframework.training.loop import Fit, fit
 from mlframework.training.tracking.board import Samples, TensorBoardTracker
 
 Weights = Literal["best", "last"]
-_RECORDED_PACKAGES = ("mlframework", "torch", "torchvision", "numpy", "scikit-learn", "optuna", "polars", "pillow")
+_RECORDED_PACKAGES = (
+    "mlframework", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "implicit", "optuna", "polars", "pillow",
+)  # fmt: skip
 _N_SAMPLES = 16
 
 
@@ -69,20 +71,22 @@ class ExperimentConfig(Config):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ExperimentConfig":
+        tasks = self.model.consumes.get(self.data.type)
+        if tasks is None:
+            what = f"data of type {' or '.join(self.model.consumes)}, the data is of type {self.data.type}"
+            raise ValueError(self._no_model(what))
         task = self.data.task
+        if task is not None and task not in tasks:
+            raise ValueError(self._no_model(f"a {' or a '.join(tasks)}, data.task is {task}"))
         for name in (self.metric, *self.metrics):
-            if task is not None and task not in tasks_of(name):
-                fitting = ", ".join(f"val_{base}" for base in METRICS[task])
-                raise ValueError(f"metric: {name} has no meaning in a {task}, which this data is; it has {fitting}")
+            if not {task} - {None} <= set(tasks_of(name)) or not set(tasks) & set(tasks_of(name)):
+                fitting = ", ".join(f"val_{shown(key)}" for key in METRICS[task or tasks[0]])
+                raise ValueError(
+                    f"metric: {name} has no meaning in a {task or tasks[0]}, which this data is; it has {fitting}"
+                )
         if self.metric.startswith("test_"):
             raise ValueError(
                 f"metric: {self.metric} would select on the test split; use {self.metric.replace('test', 'val', 1)}"
-            )
-        if self.model.consumes != self.data.type:
-            fitting = "mlp" if self.data.type == "table" else "resnet18"
-            raise ValueError(
-                f"model.architecture: {self.model.architecture} takes data of type {self.model.consumes}, the data is of "
-                f"type {self.data.type}; use {fitting}, for example"
             )
         stem, size = getattr(self.model, "stem", "imagenet"), getattr(self.data, "image_size", 0)
         if stem == "small" and size > 64:
@@ -90,6 +94,17 @@ class ExperimentConfig(Config):
                 f"model.stem: small is for images of 64 pixels or less, data.image_size is {size}; use stem: imagenet"
             )
         return self
+
+    def _no_model(self, what: str) -> str:
+        """Say that the model is none for the data, and which would be."""
+        fitting = [
+            name
+            for name, model in MODELS.items()
+            if (self.data.task or "classification") in model.consumes.get(self.data.type, ())
+        ]
+        # Eighty of them are torchvision's.
+        few = ["resnet18"] if "resnet18" in fitting else fitting
+        return f"model.architecture: {self.model.architecture} takes {what}; use {', '.join(few)}, for example"
 
     @property
     def direction(self) -> Direction:
@@ -142,7 +157,7 @@ def resolve_threads(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tree with `training.num_threads` written out: the number changes the last digits of a result."""
     training = dict(tree.get("training") or {})
     if training.get("num_threads") is None:
-        training["num_threads"] = _cores()
+        training["num_threads"] = n_cores()
     return {**tree, "training": training}
 
 
@@ -232,7 +247,8 @@ def build_learner(config: ExperimentConfig, splits: Splits[Any]) -> Learner:
         settings=config.training,
         optimizer=config.optimizer,
         scheduler=config.scheduler,
-        device=_device(config),
+        device=config.device,
+        num_threads=config.training.num_threads,
         seed=config.seed,
         num_epochs=config.training.num_epochs,
         metrics=(config.metric, *config.metrics),
@@ -263,12 +279,17 @@ def evaluate_test(config: ExperimentConfig, splits: Splits[Any], run: RunDir, we
     )
     found = {f"test_{name}": value for name, value in learner.evaluate("test").items()}
     write_json(run.result, {**(run.read_result() or {}), "test_metrics": found})
+    write_ranking(run, "test", learner.ranking("test"))
     return found
 
 
 def export(config: ExperimentConfig, splits: Splits[Any], run: RunDir, weights: Weights) -> None:
-    """Write the artifact that serving needs into `artifacts/`."""
-    _trained(config, splits.without_test(), run, weights).export(run.artifacts)
+    """Write the artifact that serving needs into `artifacts/`, and what a recommender recommends to the users of val."""
+    learner = _trained(config, splits.without_test(), run, weights)
+    learner.export(run.artifacts)
+    if splits.val is not None:
+        write_ranking(run, "val", learner.ranking("val"))
+    describe_artifact(run)
 
 
 def _trained(config: ExperimentConfig, splits: Splits[Any], run: RunDir, weights: Weights) -> Learner:
@@ -294,25 +315,6 @@ class _MetricsFile:
 
     def on_end(self, learner: Learner, history: History, status: str) -> None:
         """Do nothing."""
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _device(config: ExperimentConfig) -> str:
-    import torch
-
-    torch.set_num_threads(config.training.num_threads or _cores())
-    if config.device == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    kind, _, index = config.device.partition(":")
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
-    if int(index or 0) >= there:
-        raise TrainingError(f"device: {config.device} is not there ({there} of that kind); use auto or cpu")
-    return config.device
 
 
 def _identity(config: ExperimentConfig) -> str:

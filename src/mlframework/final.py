@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlframework.artifact import describe_artifact
 from mlframework.data.splits import Splits
 from mlframework.experiment import ExperimentConfig, RunResult, evaluate_test, export, refit
 from mlframework.runs import FORMAT, RunDir, read_json, write_json
@@ -41,4 +42,6 @@ def run_final(
     result = refit(config, splits.without_test(), run, num_epochs, callbacks)
     together = splits.refit()
     export(config, together, run, "last")
-    return FinalResult(result, evaluate_test(config, together, run, "last"))
+    test_metrics = evaluate_test(config, together, run, "last")
+    describe_artifact(run)
+    return FinalResult(result, test_metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mlframework.metrics import Task
+from mlframework.errors import TrainingError
+from mlframework.metrics import ALWAYS, METRICS, SPLITS, Task, key_of, shown
 
 if TYPE_CHECKING:
     from mlframework.data import DataConfig
@@ -50,6 +52,39 @@ class Outputs:
     class_names: Sequence[str] | None
 
 
+@dataclass(frozen=True)
+class RankingReport:
+    """What a recommender recommends to the users of a split.
+
+    Attributes:
+        k: how many items are recommended to each.
+        n_users: users that are evaluated.
+        recall_at: recall@1, recall@2, ... to 100 or the number of items.
+        popularity_recall_at: the same of recommending the most popular items to everybody.
+        recommended: (n_items,) to how many users each item is recommended.
+        interactions: (n_items,) how many training interactions each item has.
+    """
+
+    k: int
+    n_users: int
+    recall_at: NDArray[np.float64]
+    popularity_recall_at: NDArray[np.float64]
+    recommended: NDArray[np.int64]
+    interactions: NDArray[np.int64]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON."""
+        return {
+            "k": self.k,
+            "n_users": self.n_users,
+            "n_items": len(self.interactions),
+            "recall_at": self.recall_at.tolist(),
+            "popularity_recall_at": self.popularity_recall_at.tolist(),
+            "recommended": self.recommended.tolist(),
+            "interactions": self.interactions.tolist(),
+        }
+
+
 def ignore_batches(done: int, total: int) -> None:
     """Do nothing with the news of a batch."""
 
@@ -78,8 +113,11 @@ class Learner(Protocol):
     def evaluate(self, split: str) -> dict[str, float]:
         """Return the metrics of a split (`val`, `test`) by name without split."""
 
-    def outputs(self, split: str) -> Outputs:
-        """Return what the model says of each example of a split (`val`, `test`)."""
+    def outputs(self, split: str) -> Outputs | None:
+        """Return what the model says of each example of a split (`val`, `test`); None for a recommender."""
+
+    def ranking(self, split: str) -> RankingReport | None:
+        """Return what is recommended to the users of a split (`val`, `test`); None for what is no recommender."""
 
     def learning_rate(self) -> float | None:
         """Return the learning rate now, or None for a learner that has none."""
@@ -104,7 +142,8 @@ class LearnerSpec:
         settings: how a step is taken.
         optimizer: the optimizer's config.
         scheduler: the scheduler's config.
-        device: `cpu`, `cuda`, `cuda:1` or `mps`.
+        device: as the config has it: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        num_threads: CPU threads; None: all cores.
         seed: seeds the weights, the order of the examples, augmentation and dropout.
         num_epochs: how long the training is planned to be: schedules stretch over it.
         metrics: what is computed beside the metrics that always are: names with split, such as `val_auc`.
@@ -116,9 +155,37 @@ class LearnerSpec:
     optimizer: OptimizerConfig
     scheduler: SchedulerConfig
     device: str
+    num_threads: int | None
     seed: int
     num_epochs: int
     metrics: tuple[str, ...]
+
+
+def n_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def wanted_metrics(task: Task, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return what is computed of each split, by names without split: what always is, and what is asked for.
+
+    Args:
+        task: what the data is.
+        names: names with split, such as `val_auc`.
+
+    Raises:
+        TrainingError: a metric has no meaning in this task.
+    """
+    known = METRICS[task]
+    for name in names:
+        if key_of(name.partition("_")[2])[0] not in known:
+            fitting = ", ".join(f"val_{shown(key)}" for key in known)
+            raise TrainingError(f"metric: {name} has no meaning in a {task}, which this data is; it has {fitting}")
+    found: dict[str, tuple[str, ...]] = {}
+    for split in SPLITS:
+        asked = [name.partition("_")[2] for name in names if name.partition("_")[0] == split or split == "test"]
+        found[split] = tuple(dict.fromkeys([*ALWAYS[task], *asked]))
+    return found
 
 
 @dataclass(frozen=True)

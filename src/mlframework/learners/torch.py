@@ -3,27 +3,29 @@
 import copy
 import io
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mlframework import metrics
 from mlframework.data.batches import Batches, Fetch
 from mlframework.errors import CheckpointError, TrainingError
-from mlframework.learners.base import LearnerSpec, Outputs, ignore_batches
+from mlframework.learners.base import LearnerSpec, Outputs, RankingReport, ignore_batches, n_cores, wanted_metrics
+from mlframework.learners.judges import ExampleJudge, Judge
 from mlframework.learners.precision import Accumulation, Clip, Precision, build_precision
 from mlframework.learners.tasks import Task
 from mlframework.optim import Schedule
 
 Export = Callable[[nn.Module, Path], None]
 """Writes a trained module, and what a predictor needs beside it, into a folder."""
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Mean loss of raw outputs and targets."""
+Penalty = Callable[[nn.Module], Tensor]
+"""What a module's weights add to the loss."""
 
 
 class TorchCodec:
@@ -70,91 +72,74 @@ class TorchLearner:
     """Trains a torch module for a task on batches.
 
     Args:
-        module: takes the batches' inputs and returns raw outputs (b, width).
-        task: the loss, and what the raw outputs mean.
-        batches: by split; `train` is there always.
+        module: takes the batches' inputs and returns raw outputs.
+        loss: of raw outputs and targets, the mean over the batch.
+        weight: of targets: what that mean was divided by.
+        batches: of the training split, in random order.
         stepping: how a step is taken.
-        wanted: names of the metrics of each split, without split.
+        judge: what the module is measured by.
         export: writes the serving artifact.
     """
 
     def __init__(
         self,
         module: nn.Module,
-        task: Task,
-        batches: Mapping[str, Batches],
+        loss: Loss,
+        weight: Callable[[Tensor], Tensor | int],
+        batches: Batches,
         stepping: Stepping,
-        wanted: Mapping[str, tuple[str, ...]],
+        judge: Judge,
         export: Export,
     ) -> None:
         self.codec = TorchCodec()
         self.on_batch: Callable[[int, int], None] = ignore_batches
-        self.module, self.task = module, task
+        self.module = module
         self.n_parameters = sum(parameter.numel() for parameter in module.parameters())
-        self._batches, self._stepping, self._wanted, self._export = batches, stepping, wanted, export
+        self._loss, self._weight, self._batches, self._stepping = loss, weight, batches, stepping
+        self._judge, self._export = judge, export
         self._watched: float | None = None
-        self._outputs: dict[str, Outputs] = {}
 
     def train_epoch(self) -> dict[str, float]:
         """Train for one epoch; the metrics are of the outputs as they were while training."""
-        stepping = self._stepping
+        stepping, n_batches, done = self._stepping, len(self._batches), 0
         if self._watched is not None:
             with warnings.catch_warnings():
                 # The first epoch after a resume: torch does not know of the steps that were taken before.
                 warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
                 stepping.schedule.after_epoch(self._watched)
-        self._outputs.clear()
         self.module.train()
-        raw_outputs: list[Tensor] = []
-        all_targets: list[Tensor] = []
-        n_batches = len(self._batches["train"])
-        for group in stepping.accumulation.groups(self._batches["train"]):
+        for group in stepping.accumulation.groups(self._batches):
             for batch in group:
                 inputs, targets = batch
                 with stepping.precision.autocast():
                     raw = self.module(*inputs)
-                    loss = self.task.loss(raw, targets)
-                stepping.precision.backward(stepping.accumulation.share(loss, batch, group, self.task.weight))
-                raw_outputs.append(raw.detach())
-                all_targets.append(targets)
+                    loss = self._loss(raw, targets)
+                stepping.precision.backward(stepping.accumulation.share(loss, batch, group, self._weight))
+                self._judge.note(raw.detach(), targets, loss.detach())
             stepping.precision.step(stepping.optimizer, stepping.clip)
             stepping.optimizer.zero_grad(set_to_none=True)
             stepping.schedule.after_step()
-            self.on_batch(len(raw_outputs), n_batches)
-        found = self._measure("train", torch.cat(all_targets).cpu().numpy(), self._values(raw_outputs))
+            done += len(group)
+            self.on_batch(done, n_batches)
+        self._judge.forget()
+        found = self._judge.epoch()
         self._watched = found["loss"]
         return found
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Return the metrics of a split."""
-        outputs = self.outputs(split)
-        found = self._measure(split, outputs.targets, outputs.values)
+        found = self._judge.evaluate(self.module, split)
         if split == "val":
-            self._watched = found["loss"]
+            self._watched = found.get("loss", self._watched)
         return found
 
-    def outputs(self, split: str) -> Outputs:
-        """Return what the module says of each example of a split, without dropout; kept until the next epoch."""
-        if split in self._outputs:
-            return self._outputs[split]
-        batches = self._batches[split]
-        if batches.order is not None:
-            raise ValueError(f"{split} comes augmented and in random order; it has no outputs, only val and test have")
-        self.module.eval()
-        with torch.inference_mode(), self._stepping.precision.autocast():
-            raw_outputs = [self.module(*inputs) for inputs, _ in batches]
-        found = Outputs(self.task.name, batches.targets, self._values(raw_outputs), self.task.class_names)
-        self._outputs[split] = found
-        return found
+    def outputs(self, split: str) -> Outputs | None:
+        """Return what the module says of each example of a split, without dropout."""
+        return self._judge.outputs(self.module, split)
 
-    def _values(self, raw_outputs: list[Tensor]) -> NDArray[np.floating]:
-        return self.task.values(torch.cat(raw_outputs)).cpu().numpy()
-
-    def _measure(self, split: str, targets: NDArray[Any], values: NDArray[np.floating]) -> dict[str, float]:
-        try:
-            return dict(metrics.compute(self.task.name, self._wanted[split], targets, values))
-        except ValueError as error:
-            raise TrainingError(f"{split} metrics: {error}") from None
+    def ranking(self, split: str) -> RankingReport | None:
+        """Return what the module recommends to the users of a split."""
+        return self._judge.ranking(self.module, split)
 
     def learning_rate(self) -> float | None:
         """Return the learning rate of the first parameter group."""
@@ -162,7 +147,7 @@ class TorchLearner:
 
     def state_dict(self) -> dict[str, Any]:
         """Return weights, optimizer, schedule, precision, and every random state that the next epoch draws from."""
-        order = self._batches["train"].order
+        order = self._batches.order
         return {
             "module": self.module.state_dict(),
             "optimizer": self._stepping.optimizer.state_dict(),
@@ -190,17 +175,35 @@ class TorchLearner:
             torch.set_rng_state(state["rng"])
             if state["rng_cuda"] and torch.cuda.is_available():
                 torch.cuda.set_rng_state_all(state["rng_cuda"])
-            order = self._batches["train"].order
+            order = self._batches.order
             if order is not None:
                 order.set_state(state["rng_order"])
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise CheckpointError(f"the checkpoint is of another model or optimizer: {reason}") from None
-        self._outputs.clear()
+        self._judge.forget()
 
     def export(self, folder: Path) -> None:
         """Write the serving artifact."""
         self._export(self.module, folder)
+
+
+def on_device(spec: LearnerSpec) -> LearnerSpec:
+    """Return the spec with its device resolved (`auto` is a GPU where there is one), and torch at its number of threads.
+
+    Raises:
+        TrainingError: the device is not there.
+    """
+    torch.set_num_threads(spec.num_threads or n_cores())
+    if spec.device == "auto":
+        if torch.cuda.is_available():
+            return replace(spec, device="cuda")
+        return replace(spec, device="mps" if torch.backends.mps.is_available() else "cpu")
+    kind, _, index = spec.device.partition(":")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    if int(index or 0) >= there:
+        raise TrainingError(f"device: {spec.device} is not there ({there} of that kind); use auto or cpu")
+    return spec
 
 
 def build_learner(
@@ -209,32 +212,45 @@ def build_learner(
     task: Task,
     fetches: Mapping[str, Fetch],
     export: Export,
+    penalty: Penalty | None = None,
 ) -> TorchLearner:
-    """Put a learner together from a model's parts.
+    """Put together the learner of a classifier or regressor from a model's parts.
 
     Args:
-        spec: the settings, the data and the seed.
+        spec: the settings, the data and the seed, on its device.
         make_module: called after seeding, so that the weights depend on the seed alone.
         task: the loss, and what raw outputs mean.
         fetches: where the inputs of each split come from; `train` may augment.
         export: writes the serving artifact.
+        penalty: of the module, added to the training loss of each batch.
     """
     torch.manual_seed(spec.seed)
     module = make_module().to(spec.device)
     batches = _batches(spec, fetches)
-    _try_out(module, batches["train"])
+    train = batches.pop("train")
+    _try_out(module, train)
+    loss = task.loss if penalty is None else _penalised(task.loss, penalty, module)
+    stepping = build_stepping(spec, module, len(train))
+    wanted = wanted_metrics(task.name, spec.metrics)
+    judge = ExampleJudge(task, batches, wanted, stepping.precision.autocast)
+    return TorchLearner(module, loss, task.weight, train, stepping, judge, export)
+
+
+def build_stepping(spec: LearnerSpec, module: nn.Module, n_batches: int) -> Stepping:
+    """Return how steps are taken for a module whose epoch has so many batches."""
     accumulation = Accumulation(spec.settings.accumulation_steps)
     optimizer = spec.optimizer.build(module.parameters())
-    steps = accumulation.steps_per_epoch(len(batches["train"]))
-    stepping = Stepping(
+    return Stepping(
         optimizer=optimizer,
-        schedule=spec.scheduler.build(optimizer, spec.num_epochs, steps),
+        schedule=spec.scheduler.build(optimizer, spec.num_epochs, accumulation.steps_per_epoch(n_batches)),
         precision=build_precision(spec.settings, spec.device),
         accumulation=accumulation,
         clip=Clip(module, spec.settings.gradient_clipping),
     )
-    wanted = {split: _wanted(task, split, spec.metrics) for split in (*batches, "train")}
-    return TorchLearner(module, task, batches, stepping, wanted, export)
+
+
+def _penalised(loss: Loss, penalty: Penalty, module: nn.Module) -> Loss:
+    return lambda raw, targets: loss(raw, targets) + penalty(module)
 
 
 def _batches(spec: LearnerSpec, fetches: Mapping[str, Fetch]) -> dict[str, Batches]:
@@ -248,17 +264,6 @@ def _batches(spec: LearnerSpec, fetches: Mapping[str, Fetch]) -> dict[str, Batch
             batch_size = spec.settings.batch_size * (1 if order is not None else 4)
             found[split] = Batches(fetch, part.targets, batch_size, spec.device, order)
     return found
-
-
-def _wanted(task: Task, split: str, names: Iterable[str]) -> tuple[str, ...]:
-    known = metrics.METRICS[task.name]
-    for name in names:
-        if name.partition("_")[2] not in known:
-            raise TrainingError(
-                f"metric: {name} has no meaning in a {task.name}, which this data is; it has val_{', val_'.join(known)}"
-            )
-    asked = [name.partition("_")[2] for name in names if name.partition("_")[0] == split or split == "test"]
-    return tuple(dict.fromkeys([*metrics.ALWAYS[task.name], *asked]))
 
 
 def _try_out(module: nn.Module, batches: Batches) -> None:

@@ -4,13 +4,22 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from mlframework.config.base import Config
+from mlframework.models.als import Als
+from mlframework.models.base import ModelSection
+from mlframework.models.bpr import Bpr
+from mlframework.models.fm import Ffm, Fm
 from mlframework.models.image_classifiers import ImageClassifier
 from mlframework.models.mlp import Mlp
 from mlframework.models.torchvision_names import TorchvisionClassifier
+from mlframework.models.two_tower import TwoTower
 
-MODELS: dict[str, type[Config]] = {
+MODELS: dict[str, type[ModelSection]] = {
     **dict.fromkeys(get_args(TorchvisionClassifier), ImageClassifier),
     "mlp": Mlp,
+    "fm": Fm,
+    "ffm": Ffm,
+    "als": Als,
+    "bpr": Bpr,
+    "two_tower": TwoTower,
 }
-ModelConfig = Annotated[ImageClassifier | Mlp, Field(discriminator="architecture")]
+ModelConfig = Annotated[ImageClassifier | Mlp | Fm | Ffm | Als | Bpr | TwoTower, Field(discriminator="architecture")]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from mlframework.config.base import Config
 from mlframework.errors import DataError, TrainingError
 from mlframework.learners.base import Learner, LearnerSpec, Prediction, Predictor
+from mlframework.metrics import Task
+from mlframework.models.base import ModelSection
 from mlframework.models.torchvision_names import TorchvisionClassifier
 from mlframework.runs import FORMAT, read_json, write_json
 
@@ -32,10 +33,10 @@ _SAMPLE = 2000  # images that the mean and deviation are taken from: enough for 
 _AT_ONCE = 32  # of them: all at once would be gigabytes of floats
 
 
-class ImageClassifier(Config):
+class ImageClassifier(ModelSection):
     """A torchvision classifier."""
 
-    consumes: ClassVar[str] = "image_folder"
+    consumes: ClassVar[Mapping[str, tuple[Task, ...]]] = {"image_folder": ("classification",)}
 
     architecture: TorchvisionClassifier
     """Name of the torchvision classifier."""
@@ -63,8 +64,9 @@ class ImageClassifier(Config):
         from mlframework.data.augment import augmentation
         from mlframework.data.batches import Fetch, Normalise, Transformed
         from mlframework.learners.tasks import classification
-        from mlframework.learners.torch import build_learner
+        from mlframework.learners.torch import build_learner, on_device
 
+        spec = on_device(spec)
         data, splits = cast("ImageFolderConfig", spec.data), spec.splits
         examples: ImageExamples = splits.train
         mean, std = self._normalisation(examples)
@@ -174,6 +176,12 @@ def _exporter(meta: dict[str, Any]) -> Callable[[nn.Module, Path], None]:
 
 def export_module(module: nn.Module, folder: Path, meta: dict[str, Any]) -> None:
     """Write a module's weights and its `model_meta.json`: what every torch family's artifact is made of."""
+    write_weights(module, folder)
+    write_json(folder / "model_meta.json", json.loads(json.dumps(meta)))
+
+
+def write_weights(module: nn.Module, folder: Path) -> None:
+    """Write a module's weights as `model.safetensors`."""
     from safetensors.torch import save
 
     from mlframework.runs import replacing
@@ -181,7 +189,6 @@ def export_module(module: nn.Module, folder: Path, meta: dict[str, Any]) -> None
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
     with replacing(folder / "model.safetensors") as temporary:
         temporary.write_bytes(save(weights))
-    write_json(folder / "model_meta.json", json.loads(json.dumps(meta)))
 
 
 def _pixels(examples: ImageExamples, device: str) -> Any:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from mlframework.config.base import Config
-from mlframework.errors import DataError
 from mlframework.learners.base import Learner, LearnerSpec, Prediction, Predictor
+from mlframework.metrics import Task as TaskName
+from mlframework.models.base import ModelSection
 from mlframework.models.image_classifiers import classified, export_module
 from mlframework.runs import FORMAT, read_json
 
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "silu": "SiLU", "tanh": "Tanh"}
 
 
-class Mlp(Config):
+class Mlp(ModelSection):
     """Fully connected layers over the numeric columns and the embedded categorical ones."""
 
-    consumes: ClassVar[str] = "table"
+    consumes: ClassVar[Mapping[str, tuple[TaskName, ...]]] = {"table": ("classification", "regression")}
 
     architecture: Literal["mlp"]
     """`mlp`."""
@@ -46,8 +47,9 @@ class Mlp(Config):
         from mlframework.data.batches import Fetch, FetchTensors
         from mlframework.data.table_encoder import TableEncoder
         from mlframework.learners.tasks import Task, classification, regression
-        from mlframework.learners.torch import build_learner
+        from mlframework.learners.torch import build_learner, on_device
 
+        spec = on_device(spec)
         splits = spec.splits
         train: TableExamples = splits.train
         encoder = TableEncoder.fit(train)
@@ -124,22 +126,12 @@ class TablePredictor:
         Raises:
             DataError: a column that the model was trained with is missing.
         """
-        import polars
         import torch
 
-        from mlframework.data.table_file import read_frame
+        from mlframework.data.sources import as_frame
         from mlframework.data.table_schema import encode_frame
 
-        if isinstance(source, str | Path):
-            frame = read_frame(Path(source))
-        elif isinstance(source, polars.DataFrame):
-            frame = source
-        elif not isinstance(source, dict) and not hasattr(source, "columns"):
-            raise DataError(f"predict takes a file, a data frame or a dict of columns, got {type(source).__name__}")
-        else:
-            columns = source if isinstance(source, dict) else {name: source[name].tolist() for name in source.columns}
-            frame = polars.DataFrame(columns, strict=False)
-        numeric, categorical = self._encoder.transform(encode_frame(frame, self._schema))
+        numeric, categorical = self._encoder.transform(encode_frame(as_frame(source), self._schema))
         with torch.inference_mode():
             raw = self._module(torch.from_numpy(numeric), torch.from_numpy(categorical))
         if self._schema.class_names is not None:

@@ -57,10 +57,10 @@ class TensorBoardTracker:
             self._writer.finish("success" if status == "finished" else "failure")
         self._writer.close()
 
-    def _confusion_matrix(self, record: EpochRecord, outputs: Outputs) -> None:
+    def _confusion_matrix(self, record: EpochRecord, outputs: Outputs | None) -> None:
         from mlframework.training.tracking.pictures import confusion_matrix, draw_confusion_matrix
 
-        if outputs.class_names is None:
+        if outputs is None or outputs.class_names is None:
             return
         counts = confusion_matrix(outputs.targets, outputs.values.argmax(axis=1), outputs.class_names)
         assert self._writer is not None

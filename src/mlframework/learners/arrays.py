@@ -1,0 +1,61 @@
+"""How the state of a learner without torch lies on disk."""
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlframework.errors import CheckpointError
+
+_TREE = "tree"
+
+
+class ArrayCodec:
+    """States on disk as NumPy archives: arrays as they are, all else as JSON, so that a file can hold no code."""
+
+    def dump(self, state: Mapping[str, Any], path: Path) -> None:
+        """Write the state to a file."""
+        arrays: dict[str, Any] = {}
+
+        def walk(value: Any) -> Any:
+            if isinstance(value, np.ndarray):
+                arrays[f"array{len(arrays)}"] = value
+                return {"array": len(arrays) - 1}
+            if isinstance(value, Mapping):
+                return {"keys": {str(key): walk(inner) for key, inner in value.items()}}
+            return {"value": value}
+
+        tree = json.dumps(walk(state)).encode()
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **{_TREE: np.frombuffer(tree, np.uint8), **arrays})
+        path.write_bytes(buffer.getbuffer())
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Read a state.
+
+        Raises:
+            CheckpointError: the file is missing, cut short, or holds something else.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            state = _unpacked(json.loads(arrays[_TREE].tobytes()), arrays)
+        except Exception as error:  # noqa: BLE001 - zipfile and NumPy raise whatever the bytes lead them to
+            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+            raise CheckpointError(
+                f"{path}: cannot be read as a checkpoint; it is cut short or not ours ({reason}); delete the folder "
+                f"{path.parent} to train from the first epoch"
+            ) from None
+        if not isinstance(state, dict):
+            raise CheckpointError(f"{path}: is a NumPy archive, but not a checkpoint of mlframework")
+        return state
+
+
+def _unpacked(node: Any, arrays: Mapping[str, Any]) -> Any:
+    """Return what a node of the tree stands for: keys and what is in them, an array, or a plain value."""
+    if "keys" in node:
+        return {key: _unpacked(inner, arrays) for key, inner in node["keys"].items()}
+    return arrays[f"array{node['array']}"] if "array" in node else node["value"]
