@@ -1,5 +1,6 @@
-"""`ml-visualise`, as a person runs it: on a study that ml-search made, and on what is not there."""
+"""`ml-visualise`, as a person runs it: on a study, on a run, and on what is not there."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import pytest
 
 import mlframework
-from mlframework.cli.visualise import PLOT_TYPES
+from mlframework.cli.visualise import FORMATS, PLOT_TYPES, RUN_PLOT_TYPES
 from mlframework.errors import RunError
+from mlframework.visualise import export
+from mlframework.visualise.run_plots import RUN_PLOTS
 from mlframework.visualise.search_plots import PLOTS
 from support.searches import run_search
 
@@ -33,6 +36,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_help_names_every_plot() -> None:
     assert tuple(PLOTS) == PLOT_TYPES
+    assert tuple(RUN_PLOTS) == RUN_PLOT_TYPES
+    assert export.FORMATS == FORMATS
+    helped = visualise(Path(), "--help").stdout
+    assert all(name in helped for name in (*PLOT_TYPES, *RUN_PLOT_TYPES))
 
 
 def test_plots_are_written_into_the_studys_folder(study: Path) -> None:
@@ -60,6 +67,83 @@ def test_what_is_not_there_is_one_message(study: Path, options: str, said: str) 
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+CONFIG = """
+name: tumours
+data: {type: table, path: CSV, target: diagnosis}
+model: {architecture: mlp, hidden_size: 8}
+training: {num_epochs: 3, batch_size: 64, num_threads: 1}
+optimizer: {type: sgd, lr: 0.1}
+scheduler: {type: step, step_size: 1, gamma: 0.5}
+tracking: {tensorboard: false}
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, breast_cancer_csv: Path) -> Path:
+    """A folder in which `ml-train` made the run `runs/tumours`; not to be written into."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "c.yaml").write_text(CONFIG.replace("CSV", str(breast_cancer_csv)), encoding="utf-8")
+    subprocess.run([BIN / "ml-train", "--config", "c.yaml"], cwd=folder, capture_output=True, check=True)
+    return folder
+
+
+@pytest.fixture
+def run_folder(trained: Path, tmp_path: Path) -> Path:
+    """A copy of that folder."""
+    return shutil.copytree(trained, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("named", ["runs/tumours --mode run", "--mode run --run runs/tumours"])
+def test_a_runs_plots_are_written_into_its_folder(run_folder: Path, named: str) -> None:
+    done = visualise(run_folder, f"{named} --format html")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "curves: runs/tumours/plots/curves.html\n"
+    page = (run_folder / "runs/tumours/plots/curves.html").read_text(encoding="utf-8")
+    assert "loss, acc and learning rate epoch by epoch" in page
+    assert "tumours \\u00b7 3 epochs in " in page
+
+
+def test_a_plot_that_a_run_cannot_have_is_refused_where_it_is_asked_for(run_folder: Path) -> None:
+    done = visualise(run_folder, "--mode run runs/tumours --plot-type curves recall_at_k --format html")
+    assert done.returncode == 2
+    assert "recall_at_k: needs ranking_val.json or ranking_test.json in runs/tumours" in done.stderr
+    assert done.stderr.endswith("not drawn: recall_at_k\n")
+    assert [path.name for path in (run_folder / "runs/tumours/plots").iterdir()] == ["curves.html"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--mode run", "RUN: is needed: the run's folder"),
+        ("--mode run runs/tumours --run runs/tumours", "RUN: and --run say the same: give one of them"),
+        ("--mode run runs/tumour", "there is no such run; runs there: runs/tumours"),
+        ("--mode run runs", "has no config.yaml, it is not a run folder"),
+        ("--mode run runs/tumours --plot-type slice", "slice is a plot of --mode search; this mode has curves"),
+        ("--mode run runs/tumours --plot-type curvs", "invalid choice: 'curvs'; did you mean 'curves'?"),
+        ("--mode run --plot-type curves runs/tumours", "RUN stands before this option, or after --run"),
+        ("--mode run runs/tumours --format svg", "invalid choice: 'svg' (known: html, png)"),
+        ("--mode run runs/tumours --params lr", "--params: is for --mode search only"),
+        ("--mode run runs/tumours --study-name s --storage x", "--storage: is for --mode search only"),
+        ("--mode search --study-name s runs/tumours", "RUN: is for --mode run only"),
+        ("--mode search --study-name s --run runs/tumours", "--run: is for --mode run only"),
+        ("--mode search --study-name s --plot-type curves", "curves is a plot of --mode run; this mode has optim"),
+    ],
+)
+def test_what_a_mode_has_no_use_for_is_refused(trained: Path, options: str, said: str) -> None:
+    done = visualise(trained, options)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (trained / "runs/tumours/plots").exists()
+
+
+def test_a_run_without_an_epoch_says_how_to_go_on(run_folder: Path) -> None:
+    (run_folder / "runs/tumours/metrics.jsonl").write_text('{"epoch": 1, "train_lo', encoding="utf-8")
+    done = visualise(run_folder, "--mode run runs/tumours")
+    assert done.returncode == 2
+    assert done.stderr.endswith("go on with ml-train --resume runs/tumours\n")
 
 
 def test_a_trials_folder_is_not_resumed_as_a_run(study: Path) -> None:

@@ -1,15 +1,23 @@
-"""Drawing the plots of a study that were asked for: one that cannot be drawn does not keep the others from it."""
+"""Drawing the plots that were asked for: one that cannot be drawn does not keep the others from it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
-from mlframework.errors import PlotError
+from mlframework.errors import PlotError, RunError
 from mlframework.registry import lookup
 from mlframework.visualise.export import FORMATS, Format, write
+from mlframework.visualise.run_plots import RUN_PLOTS, RunPlot
+from mlframework.visualise.run_view import RunView
 from mlframework.visualise.search_plots import PLOTS, Plot
 from mlframework.visualise.study_view import StudyView, resolve_params
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -17,7 +25,7 @@ class Outcome:
     """What became of one plot.
 
     Attributes:
-        name: the plot's name, as in `PLOTS`.
+        name: the plot's name, as in `PLOTS` or `RUN_PLOTS`.
         paths: the files that were written.
         reason: why it, or its PNG, could not be drawn, with what to do; else None.
     """
@@ -34,7 +42,7 @@ def draw_all(
     folder: Path,
     formats: Sequence[Format] = FORMATS,
 ) -> list[Outcome]:
-    """Draw plots into `<folder>/<plot>.html` and `.png`.
+    """Draw plots of a study into `<folder>/<plot>.html` and `.png`.
 
     Args:
         view: the study.
@@ -51,17 +59,60 @@ def draw_all(
         MissingExtraError: plotly or kaleido is not installed.
         RunError: the folder cannot be written.
     """
-    plots = _plots(names)
+    plots = _chosen(PLOTS, names)
     keys = resolve_params(view, params)
     if keys and not any(plot.uses_params for plot in plots.values()):
         using = ", ".join(name for name, plot in PLOTS.items() if plot.uses_params)
         raise PlotError(f"{' and '.join(plots)} shows no parameters; --params is for {using}")
-    figures: dict[str, Any] = {}
+
+    def figure(plot: Plot) -> "go.Figure":
+        return plot.draw(plot.compute(view, keys))
+
+    return _draw({name: partial(figure, plot) for name, plot in plots.items()}, folder, formats)
+
+
+def draw_run(view: RunView, names: Sequence[str], folder: Path, formats: Sequence[Format] = FORMATS) -> list[Outcome]:
+    """Draw plots of a run into `<folder>/<plot>.html` and `.png`.
+
+    Args:
+        view: the run.
+        names: names from `RUN_PLOTS`; none: all that fit the run.
+        folder: where to.
+        formats: which of "html" and "png".
+
+    Returns:
+        One outcome a plot, in the order asked for.
+
+    Raises:
+        PlotError: a plot or format is unknown.
+        MissingExtraError: plotly or kaleido is not installed.
+        RunError: the folder cannot be written.
+    """
+    plots = _chosen(RUN_PLOTS, names)
+    if not names:
+        plots = {name: plot for name, plot in plots.items() if plot.fits(view)}
+
+    def figure(plot: RunPlot) -> "go.Figure":
+        return plot.draw(plot.compute(view))
+
+    return _draw({name: partial(figure, plot) for name, plot in plots.items()}, folder, formats)
+
+
+def _chosen(table: Mapping[str, T], names: Sequence[str]) -> dict[str, T]:
+    try:
+        return {name: lookup(table, name, "plot") for name in names or table}
+    except KeyError as error:
+        raise PlotError(error.args[0]) from error
+
+
+def _draw(plots: "Mapping[str, Callable[[], go.Figure]]", folder: Path, formats: Sequence[Format]) -> list[Outcome]:
+    """Make the figures one by one, note why one cannot be drawn, and write the others."""
+    figures: dict[str, go.Figure] = {}
     reasons: dict[str, str] = {}
-    for name, plot in plots.items():
+    for name, figure in plots.items():
         try:
-            figures[name] = plot.draw(plot.compute(view, keys))
-        except PlotError as error:
+            figures[name] = figure()
+        except (PlotError, RunError) as error:
             reasons[name] = str(error)
     written = write(figures, folder, formats)
     return [
@@ -72,10 +123,3 @@ def draw_all(
         )
         for name in plots
     ]
-
-
-def _plots(names: Sequence[str]) -> dict[str, Plot]:
-    try:
-        return {name: lookup(PLOTS, name, "plot") for name in names or PLOTS}
-    except KeyError as error:
-        raise PlotError(error.args[0]) from error
