@@ -77,7 +77,8 @@ class ExperimentConfig(Config):
             raise ValueError(self._no_model(what))
         task = self.data.task
         if task is not None and task not in tasks:
-            raise ValueError(self._no_model(f"a {' or a '.join(tasks)}, data.task is {task}"))
+            wanted = f"set data.task to {' or '.join(tasks)}, or " if self.data.type == "interactions" else ""
+            raise ValueError(self._no_model(f"a {' or a '.join(tasks)}, data.task is {task}", wanted))
         for name in (self.metric, *self.metrics):
             if not {task} - {None} <= set(tasks_of(name)) or not set(tasks) & set(tasks_of(name)):
                 fitting = ", ".join(f"val_{shown(key)}" for key in METRICS[task or tasks[0]])
@@ -95,7 +96,7 @@ class ExperimentConfig(Config):
             )
         return self
 
-    def _no_model(self, what: str) -> str:
+    def _no_model(self, what: str, remedy: str = "") -> str:
         """Say that the model is none for the data, and which would be."""
         fitting = [
             name
@@ -104,7 +105,7 @@ class ExperimentConfig(Config):
         ]
         # Eighty of them are torchvision's.
         few = ["resnet18"] if "resnet18" in fitting else fitting
-        return f"model.architecture: {self.model.architecture} takes {what}; use {', '.join(few)}, for example"
+        return f"model.architecture: {self.model.architecture} takes {what}; {remedy}use {', '.join(few)}, for example"
 
     @property
     def direction(self) -> Direction:

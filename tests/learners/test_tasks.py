@@ -1,6 +1,7 @@
 """Losses with values known by hand."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_probabilities_are_the_softmax_also_of_half_precision() -> None:
 def test_a_regression_learns_the_standardised_target_and_speaks_its_unit() -> None:
     targets = np.array([100.0, 300.0, 500.0], dtype=np.float32)
     spread = float(targets.std())
-    task = regression(targets)
+    task = regression(targets, StepSettings())
     raw = torch.tensor([[0.0], [1.0]])
     assert task.values(raw).tolist() == pytest.approx([300, 300 + spread])
     # Standardised, the targets are -200/spread and 0.
@@ -87,6 +88,12 @@ def test_a_regression_learns_the_standardised_target_and_speaks_its_unit() -> No
 
 
 def test_a_constant_target_is_divided_by_one() -> None:
-    task = regression(np.full(4, 7.0, dtype=np.float32))
+    task = regression(np.full(4, 7.0, dtype=np.float32), StepSettings())
     assert task.values(torch.zeros(2, 1)).tolist() == [7, 7]
     assert float(task.loss(torch.zeros(2, 1), torch.full((2,), 7.0))) == 0
+
+
+@pytest.mark.parametrize("settings", [{"label_smoothing": 0.1}, {"class_weights": "balanced"}])
+def test_a_regression_refuses_what_only_classes_have(settings: dict[str, Any]) -> None:
+    with pytest.raises(TrainingError, match=f"{next(iter(settings))} is for classes"):
+        regression(np.array([1.0, 2.0], dtype=np.float32), StepSettings(**settings))

@@ -100,6 +100,13 @@ def classification(
     )
 
 
-def regression(train_targets: NDArray[np.float32]) -> Regression:
-    """Return the regression task, standardised by the training targets."""
+def regression(train_targets: NDArray[np.float32], settings: StepSettings) -> Regression:
+    """Return the regression task, standardised by the training targets.
+
+    Raises:
+        TrainingError: settings that only classes have.
+    """
+    if settings.label_smoothing or settings.class_weights is not None:
+        key = "label_smoothing" if settings.label_smoothing else "class_weights"
+        raise TrainingError(f"training.{key} is for classes, and this is a regression; take it out")
     return Regression(float(train_targets.mean()), float(train_targets.std()) or 1.0)

@@ -83,7 +83,7 @@ class _Factorization(ModelSection, ABC):
         }
         class_names = train.schema.class_names
         task: Task = (
-            regression(train.targets)
+            regression(train.targets, spec.settings)
             if class_names is None
             else classification(class_names, train.targets, spec.settings, spec.device)
         )

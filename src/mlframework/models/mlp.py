@@ -61,7 +61,7 @@ class Mlp(ModelSection):
         }
         class_names = train.schema.class_names
         task: Task = (
-            regression(train.targets)
+            regression(train.targets, spec.settings)
             if class_names is None
             else classification(class_names, train.targets, spec.settings, spec.device)
         )
