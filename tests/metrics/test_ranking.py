@@ -145,11 +145,11 @@ def test_top_is_the_head_of_a_plain_sort(problem: Problem, k: int) -> None:
             assert values[user].tolist() == [scores[user, item] for item in order] + [-math.inf] * rest
 
 
-def random_problem(n_users: int = 60, n_items: int = 300, n_held: int = 12, d: int = 4) -> Problem:
-    """A problem with fractional scores, of which no two are the same."""
+def random_problem(n_users: int = 60, n_items: int = 300, n_held: int = 12) -> Problem:
+    """A problem in which no two items have the same score, on any machine: each user has a dimension of their own."""
     rng = np.random.default_rng(3)
-    users = rng.normal(size=(n_users, d)).astype(np.float32)
-    items = rng.normal(size=(n_items, d)).astype(np.float32)
+    users = np.eye(n_users, dtype=np.float32)
+    items = rng.permuted(np.tile(np.arange(n_items, dtype=np.float32), (n_users, 1)), axis=1).T.copy()
     kinds = rng.permuted(np.tile(np.arange(n_items), (n_users, 1)), axis=1)
     return users, items, kinds >= n_items - 20, kinds < n_held
 
@@ -407,12 +407,19 @@ def test_the_reciprocal_rank_is_only_there_where_it_was_asked_for() -> None:
 
 
 def test_items_are_grouped_where_there_are_many() -> None:
-    """Enough items for groups of several and a rest, with fractional scores and with ties."""
+    """Enough items for groups of several and a rest, once without ties and once with many."""
     users, items, seen, held = random_problem(n_users=7, n_items=1237)
-    for vectors in (items, np.round(items)):
-        own = np.round(users) if vectors is not items else users
+    for vectors in (items, -np.floor(items / 50)):
+        loops = Loops((users, vectors, seen, held))
+        wanted = [order.index(item) + 1 for order, held_out in loops.pairs() for item in sorted(held_out)]
         for depth in (1, 3, 10, 60):
-            loops = Loops((own, vectors, seen, held))
-            found = rank(own, vectors, prepared(seen, held), depth)
-            wanted = [order.index(item) + 1 for order, held_out in loops.pairs() for item in sorted(held_out)]
+            found = rank(users, vectors, prepared(seen, held), depth)
             assert found.ranks.tolist() == [at if at <= depth else 0 for at in wanted]
+
+
+@pytest.mark.parametrize("n_items", [2000, 2111])
+def test_few_more_than_the_best_are_sorted(n_items: int) -> None:
+    """What makes ranking fast: the bound that the k best reach is nearly the score of the k-th."""
+    users, items, _, _ = random_problem(n_users=50, n_items=n_items)
+    flat, places = ranking._best(users @ items.T, 10)
+    assert 50 * 10 <= len(flat) == len(places) < 1.2 * 50 * 10

@@ -75,7 +75,8 @@ class Ranker:
         """Return the metrics of a split by name without split."""
         wanted = self._wanted[split]
         depth = max((key_of(base)[1] or 1 for base in wanted), default=1)
-        return compute_ranking(wanted, ranking.rank(vectors.users, vectors.items, self.held_out(split), depth))
+        held, first = self.held_out(split), "mrr" in wanted
+        return compute_ranking(wanted, ranking.rank(vectors.users, vectors.items, held, depth, first=first))
 
     def report(self, split: str, vectors: Vectors) -> RankingReport:
         """Return what is recommended to the users of a split, and how that compares with the most popular items."""
@@ -89,8 +90,8 @@ class Ranker:
         return RankingReport(
             k=k,
             n_users=len(held),
-            recall_at=ranking.curve(ranking.rank(vectors.users, vectors.items, held, depth)),
-            popularity_recall_at=ranking.curve(ranking.rank(everybody, popularity, held, depth)),
+            recall_at=ranking.curve(ranking.rank(vectors.users, vectors.items, held, depth, first=False)),
+            popularity_recall_at=ranking.curve(ranking.rank(everybody, popularity, held, depth, first=False)),
             recommended=np.bincount(items[items >= 0], minlength=n_items),
             interactions=interactions,
         )

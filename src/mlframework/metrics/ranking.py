@@ -114,7 +114,7 @@ def rank(user_vecs: Vectors, item_vecs: Vectors, held: HeldOut, depth: int, firs
         item_vecs: (n_items, d).
         held: what is held out.
         depth: the largest K that will be asked for; it may exceed the number of items.
-        first: whether `Ranks.first` is wanted, which only `reciprocal_rank` needs. It costs a quarter of the time.
+        first: whether `Ranks.first` is wanted, which only `reciprocal_rank` needs. It costs about a quarter of the time.
 
     Raises:
         ValueError: `depth` is below 1, or the vectors do not fit `held`.
