@@ -264,6 +264,7 @@ def _cross_validate(read: ReadConfig, n_folds: int) -> None:
 
 def _evaluate_folds(config: ExperimentConfig, run: RunDir, folds: Folds) -> None:
     """Train on each fold, those before a resume again for no epoch, and show a table."""
+    from rich import box
     from rich.table import Table
 
     from mlframework.experiment import load_data
@@ -275,13 +276,16 @@ def _evaluate_folds(config: ExperimentConfig, run: RunDir, folds: Folds) -> None
     console.say_on_interrupt(f"the last finished epoch is saved; go on with: ml-train --resume {run.path}")
     evaluation = folds.evaluate(config, splits, run, lambda _step, _value: None, [])
     write_json(run.result, evaluation.to_dict())
-    names = list(evaluation.metrics)
-    table = Table("fold", "best epoch", *names)
-    for number, result in enumerate(evaluation.runs, 1):
-        table.add_row(str(number), str(result.best_epoch), *(f"{result.best_metrics[name]:.4f}" for name in names))
+    # A metric a row: names are long, and a terminal is narrow.
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("fold", no_wrap=True)
+    for heading in (*(str(number) for number, _ in enumerate(evaluation.runs, 1)), "mean", "std"):
+        table.add_column(heading, justify="right")
+    table.add_row("best epoch", *(str(result.best_epoch) for result in evaluation.runs), "", "")
     table.add_section()
-    table.add_row("mean", "", *(f"{evaluation.metrics[name]:.4f}" for name in names))
-    table.add_row("std", "", *(f"{_deviation([r.best_metrics[name] for r in evaluation.runs]):.4f}" for name in names))
+    for name, average in evaluation.metrics.items():
+        values = [result.best_metrics[name] for result in evaluation.runs]
+        table.add_row(name, *(f"{value:.4f}" for value in (*values, average, _deviation(values))))
     screen.print(table)
     screen.print(
         f"{folds.config.aggregation} {config.metric} {evaluation.value:.6g} over {folds.config.n_folds} folds, in {run.path}"
