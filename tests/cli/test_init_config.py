@@ -178,6 +178,7 @@ def test_odd_names_stay_readable(here: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_default_names(here: Path) -> None:
     assert default_name(Path("data/breast_cancer.csv.gz")) == "breast_cancer"
     assert default_name(Path("data/my.table.parquet")) == "my.table"
+    assert default_name(Path("data/u.data")) == "u"
     assert default_name(Path()) == here.name
     assert default_name(Path("/")) == "data"
 
@@ -215,7 +216,7 @@ def bad_data(kind: str) -> list[str]:
         "binary": bytes(range(256)),
         "empty file": b"",
         "target": b"a,b\n1.5,x\n3.5,y\n",
-        "suffix": b"",
+        "suffix": b"PK",
         "name": b"a,b\n1.5,x\n3.5,y\n",
     }
     table.write_bytes(content[kind])
@@ -351,6 +352,16 @@ def test_enter_takes_what_is_suggested(here: Path) -> None:
     assert code == 0, shown
     config = read_config("configs/t_config.yaml", {}).config
     assert config.data.target == "answer" and config.search is not None
+
+
+def test_a_model_for_tables_may_be_a_factorization_machine(here: Path) -> None:
+    write_table(here / "t.csv", lambda i: i % 3)
+    code, shown = asked(["t.csv", "--optuna"], "\n\nresnet18\nals\nfm\n\n\n")
+    assert code == 0, shown
+    assert shown.count("(known: ffm, fm, mlp)") == 2
+    read = read_config("configs/t_config.yaml", {})
+    assert (read.config.model.architecture, read.config.optimizer.type) == ("fm", "adam")
+    assert read.config.search is not None and "model.hidden_size" not in read.config.search.search_space
 
 
 def test_end_of_input_is_an_interrupt_that_writes_nothing(here: Path) -> None:

@@ -1,8 +1,15 @@
 """The config that `ml-init-config` writes: what suits the data, and on every line why."""
 
 from mlframework import metrics
+from mlframework.cli.recommender_template import (
+    describe_log,
+    factorization_model,
+    factorization_optimizer,
+    recommender_lines,
+)
 from mlframework.cli.suggestions import (
     CACHE_LIMIT,
+    FACTORIZATION,
     SMALL_IMAGE,
     Choices,
     Facts,
@@ -13,6 +20,7 @@ from mlframework.cli.suggestions import (
 )
 from mlframework.config.commented import Item, Line, Section, Setting, one_line, render
 from mlframework.data.inspect import SPLITS, ImageFolderFacts, TableFacts
+from mlframework.data.inspect_interactions import InteractionFacts
 
 UNEVEN = 5
 """How many times larger the largest class is than the smallest where accuracy begins to flatter."""
@@ -39,6 +47,8 @@ def describe(facts: Facts) -> str:
             f"{facts.n_images:,} {colour} images of about {facts.width} x {facts.height} pixels "
             f"in {len(facts.class_counts)} classes{given}"
         )
+    if isinstance(facts, InteractionFacts):
+        return describe_log(facts)
     kind = f"{len(facts.class_counts)} classes" if facts.task == "classification" else "a number"
     return (
         f"{facts.n_rows:,} rows, {len(facts.numeric)} numeric and {len(facts.categorical)} categorical columns, "
@@ -47,13 +57,12 @@ def describe(facts: Facts) -> str:
 
 
 def _training_lines(facts: Facts, choices: Choices) -> list[Line]:
-    of_kind = _image_lines(facts, choices) if isinstance(facts, ImageFolderFacts) else _table_lines(facts, choices)
     direction = "largest" if metrics.direction_of(choices.metric) == "maximize" else "smallest"
     return [
         Setting("name", choices.name, "stem of the run's and the study's name"),
         Setting("seed", 42, "of the split, the weights, the order of the examples"),
         Setting("device", "auto", "a GPU where there is one; or cpu, cuda, cuda:1, mps"),
-        *of_kind,
+        *_lines_of_kind(facts, choices),
         Setting("metric", choices.metric, f"the best epoch has the {direction}"),
         *_more_metrics(facts, choices),
         Section("tracking", "where a run is recorded besides its own folder", (
@@ -62,7 +71,15 @@ def _training_lines(facts: Facts, choices: Choices) -> list[Line]:
     ]  # fmt: skip
 
 
+def _lines_of_kind(facts: Facts, choices: Choices) -> list[Line]:
+    if isinstance(facts, ImageFolderFacts):
+        return _image_lines(facts, choices)
+    return _table_lines(facts, choices) if isinstance(facts, TableFacts) else recommender_lines(facts, choices)
+
+
 def _more_metrics(facts: Facts, choices: Choices) -> list[Line]:
+    if isinstance(facts, InteractionFacts):
+        return []
     counts = facts.class_counts.values()
     if not counts or max(counts) < UNEVEN * min(counts) or choices.metric == "val_f1":
         return []
@@ -77,7 +94,7 @@ def _image_lines(facts: ImageFolderFacts, choices: Choices) -> list[Line]:
         Section("model", "what learns", tuple(_image_model(choices))),
         Section("training", "how long, and with which steps", (
             Setting("num_epochs", choices.num_epochs, "passes over the training images"),
-            Setting("batch_size", batch_size(facts), f"images in a step; suits {facts.n_images:,} images"),
+            Setting("batch_size", batch_size(facts, choices.architecture), f"images in a step; suits {facts.n_images:,} images"),
         )),
         Section("optimizer", "what turns gradients into steps", (
             Setting("type", "sgd", "or adam, adamw, rmsprop; sgd generalises well on images"),
@@ -134,21 +151,33 @@ def _image_model(choices: Choices) -> list[Line]:
 
 
 def _table_lines(facts: TableFacts, choices: Choices) -> list[Line]:
+    size = batch_size(facts, choices.architecture)
+    factorizes = choices.architecture in FACTORIZATION
     return [
         Section("data", "what is learnt from", _table_data(facts)),
-        Section("model", "what learns", (
-            Setting("architecture", choices.architecture, "fully connected layers"),
-            Setting("hidden_layers", 2, "0 is a linear model"),
-            Setting("hidden_size", hidden_sizes(facts)[1], "width of each hidden layer"),
-            Setting("dropout", 0.1, "share of units left out at random, against overfitting"),
-        )),
+        Section("model", "what learns", factorization_model(choices) if factorizes else _mlp(facts, choices)),
         Section("training", "how long, and with which steps", (
             Setting("num_epochs", choices.num_epochs, "passes over the training rows, at most"),
-            Setting("batch_size", batch_size(facts), f"rows in a step; suits {facts.n_rows:,} rows"),
+            Setting("batch_size", size, f"rows in a step; suits {facts.n_rows:,} rows"),
             Section("early_stopping", "ends a training that no longer improves; null: never", (
                 Setting("patience", 8, "epochs without improvement that are waited for"),
             )),
         )),
+        *([factorization_optimizer()] if factorizes else _mlp_steps()),
+    ]  # fmt: skip
+
+
+def _mlp(facts: TableFacts, choices: Choices) -> tuple[Line, ...]:
+    return (
+        Setting("architecture", choices.architecture, "fully connected layers; or fm, ffm"),
+        Setting("hidden_layers", 2, "0 is a linear model"),
+        Setting("hidden_size", hidden_sizes(facts)[1], "width of each hidden layer"),
+        Setting("dropout", 0.1, "share of units left out at random, against overfitting"),
+    )
+
+
+def _mlp_steps() -> list[Line]:
+    return [
         Section("optimizer", "what turns gradients into steps", (
             Setting("type", "adamw", "or sgd, adam, rmsprop; adamw needs little tuning on tables"),
             Setting("lr", 0.003, "learning rate: the setting that matters most"),

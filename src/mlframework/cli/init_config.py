@@ -5,21 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from mlframework.cli import console
 from mlframework.cli.options import Parser
+from mlframework.cli.questions import ask, ask_about
 from mlframework.errors import ConfigError, DataError, MlframeworkError, Problem, RunError
-from mlframework.registry import unknown
 
 if TYPE_CHECKING:
-    from mlframework.cli.suggestions import Choices, Facts
-    from mlframework.data.inspect import TableFacts
-
-T = TypeVar("T")
+    from mlframework.cli.suggestions import Facts, Plan
 
 FOLDER = Path("configs")
 NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -37,6 +32,8 @@ def command() -> None:
         MlframeworkError: the data cannot be trained with, the config cannot be written, or nothing can be asked.
     """
     given = _parser().parse_args()
+    from mlframework.cli.suggestions import suggested
+
     if not given.yes and not sys.stdin.isatty():
         raise MlframeworkError("there is no terminal to ask in: add --yes to take what suits the data")
     data = Path(given.data)
@@ -46,9 +43,9 @@ def command() -> None:
         plan = suggested(look(data, given.target), name, given.optuna)
     else:
         facts = look(data, given.target)
-        name = _asked("Name", name, _checked_name)
+        name = ask("Name", name, _checked_name)
         path = _free_path(given.output, name, given.force)
-        plan = _ask(suggested(facts, name, given.optuna), given.target)
+        plan = ask_about(suggested(facts, name, given.optuna), given.target)
     write_config(plan, path)
     _print_summary(plan, path)
 
@@ -58,29 +55,17 @@ def _parser() -> Parser:
         "ml-init-config", "Look at data, and write a config that trains on it, with a comment on every line."
     )
     parser.add_argument(
-        "data", metavar="DATA", help="a folder with a folder of images for each class, or a table's file"
+        "data",
+        metavar="DATA",
+        help="a folder with a folder of images for each class, a table's file, or a log of users and items",
     )
     parser.add_argument("--optuna", action="store_true", help="add a search block, for ml-search")
     parser.add_argument("--yes", "-y", action="store_true", help="ask nothing, take what suits the data")
     parser.add_argument("--output", metavar="F", type=Path, help="file to write (configs/<name>_config.yaml)")
-    parser.add_argument("--target", metavar="COLUMN", help="column of a table that is to be predicted")
+    parser.add_argument("--target", metavar="COLUMN", help="column that is to be predicted: the file is a table")
     parser.add_argument("--name", metavar="N", help="name of the runs and the study (that of the data)")
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
     return parser
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be written."""
-
-    facts: Facts
-    choices: Choices
-    search: bool
-
-    @property
-    def study(self) -> str:
-        """Name of the study, where there is a search."""
-        return f"{self.choices.name}_optimization"
 
 
 def look(data: Path, target: str | None) -> Facts:
@@ -90,11 +75,13 @@ def look(data: Path, target: str | None) -> Facts:
         DataError: it is missing, or cannot be trained with.
     """
     from mlframework.data.inspect import inspect_image_folder, inspect_table
+    from mlframework.data.inspect_interactions import inspect_interactions
 
     if not data.exists():
         raise DataError(f"{data}: there is no such file or folder; name the data to look at")
     if not data.is_dir():
-        return inspect_table(data, target)
+        log = inspect_interactions(data) if target is None else None
+        return inspect_table(data, target) if log is None else log
     if target is not None:
         raise DataError(f"--target names a column of a table, but {data} is a folder of images; leave it out")
     return inspect_image_folder(data)
@@ -104,15 +91,8 @@ def default_name(data: Path) -> str:
     """Return the name that a path suggests: `data/digits` is digits, `data/breast_cancer.csv.gz` breast_cancer."""
     stem = data.resolve().name
     if not data.is_dir():
-        stem = re.sub(r"\.(csv|tsv|parquet)(\.gz)?$", "", stem, flags=re.IGNORECASE)
+        stem = re.sub(r"\.(csv|tsv|parquet|data|inter|dat|txt)(\.gz)?$", "", stem, flags=re.IGNORECASE)
     return re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-") or "data"
-
-
-def suggested(facts: Facts, name: str, search: bool) -> Plan:
-    """Return the plan that suits the data."""
-    from mlframework.cli.suggestions import suggest
-
-    return Plan(facts, suggest(facts, name), search)
 
 
 def write_config(plan: Plan, path: Path) -> None:
@@ -155,82 +135,6 @@ def _free_path(output: Path | None, name: str, force: bool) -> Path:
     return path
 
 
-def _ask(plan: Plan, target: str | None) -> Plan:
-    """Show what was guessed, piece by piece, and let the user say otherwise."""
-    from mlframework.cli.config_template import describe
-    from mlframework.data.inspect import TableFacts
-
-    console.out().print(f"Found {describe(plan.facts)}.", markup=False)
-    if isinstance(plan.facts, TableFacts) and target is None:
-        facts = _ask_target(plan.facts)
-        plan = suggested(facts, plan.choices.name, plan.search)
-    suits = plan.choices
-    choices = replace(
-        suits,
-        architecture=_asked("Model", suits.architecture, lambda text: _checked_model(plan.facts, text)),
-        num_epochs=_asked("Epochs", str(suits.num_epochs), _checked_epochs),
-        metric=_asked("Metric", suits.metric, lambda text: _checked_metric(plan.facts, text)),
-    )
-    search = plan.search or _asked("Add a hyperparameter search?", "yes", _checked_yes_or_no)
-    return replace(plan, choices=choices, search=search)
-
-
-def _ask_target(facts: TableFacts) -> TableFacts:
-    from mlframework.data.inspect import inspect_table
-
-    def checked(text: str) -> TableFacts:
-        return facts if text == facts.target else inspect_table(facts.path, text)
-
-    return _asked("Target column", facts.target, checked)
-
-
-def _asked(question: str, default: str, checked: Callable[[str], T]) -> T:
-    """Ask until the answer passes the check; an empty answer is the default."""
-    while True:
-        try:
-            answer = input(f"{question} [{default}]: ").strip()
-        except EOFError:
-            raise KeyboardInterrupt from None
-        try:
-            return checked(answer or default)
-        except (MlframeworkError, ValueError) as error:
-            console.err().print(f"  {error}", markup=False)
-
-
-def _checked_model(facts: Facts, text: str) -> str:
-    from mlframework.data.inspect import ImageFolderFacts
-    from mlframework.models import MODELS
-
-    kind = "image_folder" if isinstance(facts, ImageFolderFacts) else "table"
-    fitting = [name for name, config in MODELS.items() if getattr(config, "consumes", None) == kind]
-    if text not in fitting:
-        raise ValueError(unknown(text, fitting, "model for this data"))
-    return text
-
-
-def _checked_epochs(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ValueError(f"should be a whole number above 0, got {text!r}")
-    return int(text)
-
-
-def _checked_yes_or_no(text: str) -> bool:
-    if text.lower() not in ("y", "yes", "n", "no"):
-        raise ValueError(f"should be yes or no, got {text!r}")
-    return text.lower().startswith("y")
-
-
-def _checked_metric(facts: Facts, text: str) -> str:
-    from mlframework import metrics
-    from mlframework.data.inspect import ImageFolderFacts
-
-    task = "classification" if isinstance(facts, ImageFolderFacts) else facts.task
-    fitting = [name for name in metrics.names() if task in metrics.tasks_of(name)]
-    if text not in fitting:
-        raise ValueError(unknown(text, fitting, f"metric of a {task}"))
-    return text
-
-
 def _print_summary(plan: Plan, path: Path) -> None:
     from rich.table import Table
     from rich.text import Text
@@ -253,28 +157,55 @@ def _summary(plan: Plan, path: Path) -> list[tuple[str, str]]:
     from mlframework.cli.suggestions import image_size
     from mlframework.data.inspect import ImageFolderFacts
 
-    rows = [("Found", describe(plan.facts))]
-    if isinstance(plan.facts, ImageFolderFacts):
-        if plan.facts.unreadable:
-            rows.append(("Unreadable", f"{', '.join(plan.facts.unreadable)}: left out in training"))
-    else:
-        rows.append(("Target", f"{plan.facts.target}: {plan.facts.target_reason}; --target names another"))
-        if plan.facts.dropped:
-            rows.append(("Not used", ", ".join(f"{name} ({why})" for name, why in plan.facts.dropped.items())))
     choices = plan.choices
     size = f" at {image_size(plan.facts)} pixels" if isinstance(plan.facts, ImageFolderFacts) else ""
-    rows.append(("Model", f"{choices.architecture}{size}, {choices.num_epochs} epochs, the best by {choices.metric}"))
+    rows = [
+        ("Found", describe(plan.facts)),
+        *_more_of_the_data(plan),
+        ("Model", f"{choices.architecture}{size}, {choices.num_epochs} epochs, the best by {choices.metric}"),
+    ]
     if plan.search:
         rows.append(("Search", f"study {plan.study}, {N_TRIALS} trials"))
     return [*rows, ("Wrote", str(path))]
 
 
+def _more_of_the_data(plan: Plan) -> list[tuple[str, str]]:
+    from mlframework.cli.recommender_template import left_out
+    from mlframework.data.inspect import ImageFolderFacts, TableFacts
+    from mlframework.data.inspect_interactions import MIN_OF_USER
+
+    facts = plan.facts
+    if isinstance(facts, ImageFolderFacts):
+        unreadable = f"{', '.join(facts.unreadable)}: left out in training"
+        return [("Unreadable", unreadable)] if facts.unreadable else []
+    if isinstance(facts, TableFacts):
+        rows = [("Target", f"{facts.target}: {facts.target_reason}; --target names another")]
+        unused = facts.dropped
+    else:
+        other = "--target COLUMN makes it a table"
+        rows = [("Data", f"interactions, as it {facts.reason}; {other}")]
+        unused = facts.unused
+        if few := left_out(facts, plan.choices):
+            rows.append(("Left out", f"{few}, who have fewer than {MIN_OF_USER} interactions to learn from"))
+    if unused:
+        rows.append(("Not used", ", ".join(f"{name} ({why})" for name, why in unused.items())))
+    return rows
+
+
 def _next_commands(plan: Plan, path: Path) -> list[str]:
+    from mlframework.cli.recommender_template import next_in_python
+    from mlframework.data.inspect_interactions import InteractionFacts
+
     config = shlex.quote(str(path))
+    log = isinstance(plan.facts, InteractionFacts)
+    final = " --mode final" if log else ""
+    python = next_in_python(plan.facts, plan.choices) if isinstance(plan.facts, InteractionFacts) else None
+    use = [f"python -c {shlex.quote(python)}"] if python is not None else []
     if not plan.search:
-        return [f"ml-train --config {config}", "tensorboard --logdir runs"]
+        return [f"ml-train --config {config}{final}", "tensorboard --logdir runs", *use]
     return [
         f"ml-search --config {config}",
         f"ml-visualise --mode search --study-name {plan.study}",
-        f"ml-train --config runs/optuna_studies/{plan.study}/best_config.yaml",
+        f"ml-train --config runs/optuna_studies/{plan.study}/best_config.yaml{final}",
+        *use,
     ]
