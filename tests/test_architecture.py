@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -316,6 +317,38 @@ with contextlib.suppress(SystemExit):
 )
 def test_what_needs_no_heavy_library_imports_none(code: str) -> None:
     assert modules_after(code) == set()
+
+
+ALS_RUN = """
+import os, pathlib, sys
+from mlframework.cli.train import main
+os.chdir("FOLDER")
+pathlib.Path("als.yaml").write_text('''
+name: log
+data: {type: interactions, path: LOG}
+model: {architecture: als, factors: 4}
+training: {num_epochs: 2, num_threads: 1}
+metric: val_ndcg_at_10
+''')
+sys.argv = ["ml-train", "--config", "als.yaml", "--mode", "final"]
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0, end.code
+import mlframework
+recommender = mlframework.load("runs/log-final")
+assert len(recommender.recommend(recommender.users[0], 5)[0]) == 5
+"""
+
+
+def test_als_is_trained_tested_and_served_without_torch_and_scikit_learn(
+    planted: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    """So it starts in a fraction of the time; of the heavy libraries it needs those that read the log and fit it."""
+    code = ALS_RUN.replace("FOLDER", str(tmp_path)).replace("LOG", planted["als"]["data"]["path"])
+    assert modules_after(code) == {"implicit", "polars"}
+    assert (tmp_path / "runs/log-final/artifacts/user_vecs.npy").is_file()
+    assert list((tmp_path / "runs/log").glob("events.out.tfevents.*")), "with curves, as by default"
 
 
 def test_the_probe_for_heavy_libraries_sees_them() -> None:

@@ -11,6 +11,7 @@ from mlframework.search.config import ConfigFile
 
 TABLE = "data: {type: table, path: d.csv, target: y}\nmodel: {architecture: mlp}\n"
 IMAGES = "data: {type: image_folder, path: x, image_size: 128}\nmodel: {architecture: resnet18}\n"
+LOG = "data: {type: interactions, path: log.csv}\nmetric: val_ndcg_at_10\nmodel: {architecture: als}\n"
 SPACE = TABLE + "search:\n  search_space:\n"
 
 
@@ -293,3 +294,63 @@ def test_checking_leaves_the_tree_as_it_is(monkeypatch: pytest.MonkeyPatch) -> N
     before = repr(document.tree)
     check(ConfigFile, document)
     assert repr(document.tree) == before
+
+
+# --- What a choice leaves without meaning -----------------------------------------------------------------------------
+
+NO_USE = "means nothing to als, which has no use for it; take it out"
+
+
+@pytest.mark.parametrize(
+    ("lines", "place", "key"),
+    [
+        ("optimizer: {type: sgd, lr: 0.1}", "4:1", "optimizer"),
+        ("scheduler:\n  type: cosine", "4:1", "scheduler"),
+        ("training:\n  num_epochs: 3\n  batch_size: 64", "6:3", "training.batch_size"),
+        ("training: {num_epochs: 3, trainer_type: standard}", "4:27", "training.trainer_type"),
+        ("training: {gradient_clipping: null}", "4:12", "training.gradient_clipping"),
+    ],
+)
+def test_a_setting_that_the_model_has_no_use_for_is_an_error(lines: str, place: str, key: str) -> None:
+    assert problems(f"{LOG}{lines}\n") == [f"c.yaml:{place}: {key}: {NO_USE}"]
+    assert problems(f"{LOG}{lines}\n".replace("als", "two_tower")) == []
+
+
+@pytest.mark.parametrize("model", ["als", "bpr"])
+def test_all_that_it_has_no_use_for_is_said_at_once_beside_other_problems(model: str) -> None:
+    text = LOG.replace("als", model) + (
+        "optimizer: {type: adam}\n"
+        "training:\n"
+        "  num_epochs: 0\n"
+        "  batch_size: 64\n"
+        "  accumulation_steps: 2\n"
+        "scheduler: {type: step}\n"
+    )
+    no_use = NO_USE.replace("als", model)
+    assert problems(text) == [
+        f"c.yaml:4:1: optimizer: {no_use}",
+        "c.yaml:6:15: training.num_epochs: should be greater than 0, got 0",
+        f"c.yaml:7:3: training.batch_size: {no_use}",
+        f"c.yaml:8:3: training.accumulation_steps: {no_use}",
+        f"c.yaml:9:1: scheduler: {no_use}",
+    ]
+
+
+def test_what_is_wrong_within_an_excluded_section_is_not_all_that_is_said() -> None:
+    found = problems(f"{LOG}optimizer: {{type: sgd, lr: -1}}\n")
+    assert f"c.yaml:4:1: optimizer: {NO_USE}" in found
+
+
+def test_what_it_has_a_use_for_may_stand_there() -> None:
+    assert problems(LOG + "training: {num_epochs: 5, num_threads: 1, early_stopping: {patience: 2}}\n") == []
+    assert problems(LOG.replace("als", "bpr, lr: 0.1")) == []
+    assert problems(LOG.replace("als", "als, lr: 0.1")) == [
+        "c.yaml:3:28: model.lr: unknown key; it belongs to model.architecture: bpr"
+    ]
+
+
+def test_a_metric_of_another_task_is_an_error() -> None:
+    (found,) = problems(LOG.replace("val_ndcg_at_10", "val_loss"))
+    assert found.startswith(
+        "c.yaml:2:9: metric: val_loss has no meaning in a ranking, which this data is; it has val_prec"
+    )

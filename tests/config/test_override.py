@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mlframework.config import yaml
 from mlframework.config.decode import check
-from mlframework.config.override import apply, apply_options, full_key, get, override, path_of
+from mlframework.config.override import apply, apply_options, full_key, get, override, path_of, without
 from mlframework.config.yaml import Document
 from mlframework.errors import ConfigError
 from mlframework.search.config import ConfigFile
@@ -277,3 +277,75 @@ def test_a_section_that_is_left_out_gets_its_default_choice(head: str) -> None:
 
 def test_a_section_without_a_default_does_not_get_one() -> None:
     assert apply(ConfigFile, {}, {"model.dropout": 0.5})[0] == {"model": {"dropout": 0.5}}
+
+
+# --- What a choice leaves without meaning -----------------------------------------------------------------------------
+
+TOWERS = yaml.parse(
+    """\
+data: {type: interactions, path: log.csv}
+metric: val_ndcg_at_10
+model: {architecture: two_tower, embedding_dim: 8}
+optimizer: {type: sgd, lr: 0.1}
+training: {num_epochs: 3, batch_size: 32, gradient_clipping: null}
+""",
+    "c.yaml",
+)
+ALS = yaml.parse("data: {type: interactions, path: log.csv}\nmetric: val_ndcg_at_10\nmodel: {architecture: als}\n")
+
+
+def test_a_choice_drops_what_means_nothing_beside_it_and_says_so() -> None:
+    before = copy.deepcopy(TOWERS.tree)
+    document, params, dropped = options(TOWERS, model__architecture="als", factors="16")
+    assert document.tree == {
+        "data": {"type": "interactions", "path": "log.csv"},
+        "metric": "val_ndcg_at_10",
+        "model": {"architecture": "als", "factors": 16},
+        "training": {"num_epochs": 3},
+    }
+    assert dropped == ["model.embedding_dim", "optimizer", "training.batch_size", "training.gradient_clipping"]
+    assert params == {"model.architecture": "als", "model.factors": 16}
+    assert check(ConfigFile, document)[1] == []
+    assert TOWERS.tree == before
+
+
+def test_a_choice_that_stays_drops_no_excluded_setting() -> None:
+    tree = override(ALS.tree, {"optimizer": {"type": "sgd"}})  # wrong, and to be reported as that
+    assert apply(ConfigFile, tree, {"model.architecture": "als"}) == (tree, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("lr", "optimizer.lr"),
+        ("optimizer.lr", "optimizer.lr"),
+        ("optimizer.type", "optimizer.type"),
+        ("batch_size", "training.batch_size"),
+        ("gradient_clipping", "training.gradient_clipping"),
+    ],
+)
+def test_an_option_that_the_model_has_no_use_for_says_why(name: str, key: str) -> None:
+    assert refusals(ALS, **{name: "1"}) == [f"--{name}: {key} means nothing to als, which has no use for it"]
+
+
+def test_an_option_is_judged_by_the_model_that_is_given_beside_it() -> None:
+    assert refusals(TOWERS, architecture="als", batch_size="64") == [
+        "--batch_size: training.batch_size means nothing to als, which has no use for it"
+    ]
+    both = {"architecture": "als", "optimizer.type": "sgd"}
+    assert refusals(TOWERS, **both) == [
+        "--optimizer.type: optimizer.type means nothing to als, which has no use for it"
+    ]
+    brought = {"momentum": "0.5", "optimizer.type": "sgd", "architecture": "two_tower"}
+    assert options(ALS, **brought)[0].tree["optimizer"] == {"type": "sgd", "momentum": 0.5}
+    document, _, _ = options(ALS, architecture="two_tower", lr="0.5")
+    assert document.tree["optimizer"] == {"type": "adam", "lr": 0.5}
+    changed, params, dropped = options(TOWERS, architecture="bpr", lr="0.5")
+    assert (params["model.lr"], changed.tree["model"]["lr"]) == (0.5, 0.5), "bpr has a learning rate of its own"
+    assert "optimizer" in dropped
+
+
+def test_without_takes_dotted_keys_out() -> None:
+    tree = {"a": {"b": 1, "c": 2}, "d": 3}
+    assert without(tree, ["a.b", "d", "a.x", "y", "d.z"]) == {"a": {"c": 2}}
+    assert tree == {"a": {"b": 1, "c": 2}, "d": 3}

@@ -158,3 +158,52 @@ def test_a_trace_holds_what_stands_in_the_file(tree: dict[str, Any], paths: list
     assert sorted(map(repr, (schema.trace(Root, error["loc"]) for error in found.value.errors()))) == sorted(
         map(repr, paths)
     )
+
+
+# --- What a choice leaves without meaning -----------------------------------------------------------------------------
+
+
+def test_a_choice_excludes_what_means_nothing_beside_it() -> None:
+    als = schema.excluded(ConfigFile, {"model": {"architecture": "als"}})
+    assert {"optimizer", "scheduler", "training.batch_size", "training.trainer_type"} <= set(als)
+    assert set(als.values()) == {"als"}
+    towers = schema.excluded(ConfigFile, {"model": {"architecture": "two_tower"}})
+    assert towers == {"training.label_smoothing": "two_tower", "training.class_weights": "two_tower"}
+    for tree in (
+        {},
+        {"model": {}},
+        {"model": 3},
+        {"model": {"architecture": "alx"}},
+        {"model": {"architecture": "mlp"}},
+    ):
+        assert schema.excluded(ConfigFile, tree) == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "choice"),
+    [
+        ("optimizer", "als"), ("optimizer.lr", "als"), ("optimizer.type", "als"), ("training.batch_size", "als"),
+        ("training", None), ("training.num_epochs", None), ("training.batch_sizes", None), ("optimizers.lr", None),
+        ("model.factors", None),
+    ],
+)  # fmt: skip
+def test_an_excluded_section_takes_what_is_in_it_with_it(key: str, choice: str | None) -> None:
+    assert schema.excluder({"optimizer": "als", "training.batch_size": "als"}, key) == choice
+
+
+def test_leaves_are_without_what_is_excluded_and_every_leaf_is_not() -> None:
+    tree = {"model": {"architecture": "als"}, "optimizer": {"type": "sgd"}}
+    found = {leaf.key for leaf in schema.leaves(ConfigFile, tree)}
+    every = {leaf.key for leaf in schema.every_leaf(ConfigFile, tree)}
+    without = schema.excluded(ConfigFile, tree)
+    assert found == {key for key in every if schema.excluder(without, key) is None} < every
+    assert {"model.factors", "training.num_epochs", "training.early_stopping.patience"} <= found
+    assert {"optimizer.momentum", "scheduler.type", "training.precision"} <= every - found
+
+
+@pytest.mark.parametrize("model", sorted(set(MODELS)))
+def test_whatever_is_excluded_is_a_setting_or_a_section(model: str) -> None:
+    """A misspelt key would exclude nothing."""
+    known = {leaf.key for leaf in schema.every_leaf(ConfigFile, {"model": {"architecture": "mlp"}})}
+    sections = {key.rpartition(".")[0] for key in known}
+    assert set(MODELS[model].excludes) <= known | sections

@@ -34,6 +34,7 @@ from mlframework.search.loop import search
 from mlframework.search.storage import open_storage
 from mlframework.search.study import OpenStudy
 from mlframework.training.callbacks import Callback
+from support.recommenders import search_log
 from support.searches import LR, Watched, open_search, run_search
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -252,6 +253,43 @@ def test_bad_trials_are_pruned_and_good_ones_are_not() -> None:
         lines = study.spec.folder.trial(record.number).metrics.read_text().splitlines()
         assert len(lines) == record.epochs < 3, "it has not trained on"
         assert not study.spec.folder.trial(record.number).result.exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "bad"),
+    [
+        # With such a penalty all factors are 0; with such a learning rate the first factors stay: both rank by chance.
+        ({"architecture": "als", "factors": 8}, {"model.regularization": [0.01, 1e6]}),
+        ({"architecture": "bpr", "factors": 8}, {"model.lr": [0.3, 1e-6]}),
+        ({"architecture": "two_tower", "embedding_dim": 8}, {"optimizer.lr": [0.05, 1e-7]}),
+    ],
+    ids=["als", "bpr", "two_tower"],
+)
+@pytest.mark.parametrize("pruner", ["MedianPruner", "HyperbandPruner"])
+def test_bad_trials_of_every_recommender_are_pruned(
+    model: dict[str, Any], bad: dict[str, Any], pruner: str, planted: dict[str, Any]
+) -> None:
+    """Each iteration of ALS and BPR is an epoch that a pruner is told of."""
+    pruners = {
+        "MedianPruner": {"type": "MedianPruner", "n_startup_trials": 2, "n_warmup_steps": 3},
+        "HyperbandPruner": {"type": "HyperbandPruner", "min_resource": 4, "max_resource": 8, "reduction_factor": 2},
+    }
+    space = {key: {"type": "categorical", "choices": choices} for key, choices in bad.items()}
+    watcher = Watched()
+    study, end = search_log(
+        planted["als"]["data"], model, space, training={"num_epochs": 8}, watcher=watcher, n_trials=16,
+        pruner=pruners[pruner],
+    )  # fmt: skip
+    ((key, (good, worse)),) = bad.items()
+    pruned = [record for record in end.records if record.state == "pruned"]
+    assert pruned and {record.params[key] for record in pruned} == {worse}
+    assert {record.state for record in end.records if record.params[key] == good} == {"complete"}
+    for record in pruned:
+        told = [epoch for number, epoch, _ in watcher.epochs if number == record.number]
+        assert told == list(range(1, record.epochs + 1)) and record.epochs < 8, "it has not trained on"
+        assert len(study.spec.folder.trial(record.number).metrics.read_text().splitlines()) == record.epochs
+        assert not study.spec.folder.trial(record.number).result.exists()
+    assert all(record.epochs == 8 for record in end.records if record.state == "complete")
 
 
 @pytest.mark.filterwarnings("error:The reported value is ignored")  # what is known is not reported again

@@ -261,3 +261,99 @@ def test_a_direction_that_contradicts_is_said_beside_other_problems(read: Read) 
     said = refusals(read, text)
     assert len(said) == 2
     assert "seeed" in said[0] and "contradicts metric: val_acc" in said[1]
+
+
+# --- Recommenders: what a model has no use for, and its own names -----------------------------------------------------
+
+LOG = "data: {type: interactions, path: log.csv}\nmetric: val_ndcg_at_10\n"
+ALS = LOG + "model: {architecture: als, alpha: 3.0}\n"
+BEST = {
+    "als": {"factors": 64, "regularization": 0.05, "iterations": 17, "alpha": 2.0},
+    "bpr": {"factors": 32, "learning_rate": 0.03, "iterations": 9},
+}
+
+
+def test_what_is_printed_of_als_has_nothing_that_it_has_no_use_for(read: Read) -> None:
+    first = read(ALS)
+    printed = print_config(first)
+    tree = yaml.parse(printed).tree
+    assert not {"optimizer", "scheduler"} & set(tree)
+    assert set(tree["training"]) == {"num_epochs", "early_stopping", "num_threads"}
+    assert tree["model"]["alpha"] == 3.0 and tree["model"]["factors"] == 64
+    second = read(printed)
+    assert second.config == first.config
+    assert print_config(second) == printed
+    towers = yaml.parse(print_config(read(LOG + "model: {architecture: two_tower}\n"))).tree
+    assert {"optimizer", "scheduler"} <= set(towers)
+    assert "batch_size" in towers["training"] and "label_smoothing" not in towers["training"]
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        ("als", {"model.factors": 64, "model.regularization": 0.05, "training.num_epochs": 17, "model.alpha": 2.0}),
+        ("bpr", {"model.factors": 32, "model.lr": 0.03, "training.num_epochs": 9}),
+    ],
+)
+def test_hyperparameters_may_have_the_models_own_names(model: str, found: dict[str, Any], read: Read) -> None:
+    result = read(LOG + f"model: {{architecture: {model}}}\n", BEST)
+    assert result.hyperparameters == found
+    model_config, training = result.config.model, result.config.training
+    assert model_config.factors == found["model.factors"]
+    assert training.num_epochs == found["training.num_epochs"]
+    assert getattr(model_config, "lr", None) == found.get("model.lr")
+    assert result.resolved()["training"]["num_epochs"] == training.num_epochs
+
+
+def test_hyperparameters_by_dotted_key_are_taken_too(read: Read) -> None:
+    best = {"als": {"model.factors": 12, "iterations": 3}}
+    found = read(ALS, best)
+    assert found.hyperparameters == {"model.factors": 12, "training.num_epochs": 3}
+    assert (found.config.model.factors, found.config.training.num_epochs, found.config.model.alpha) == (12, 3, 3.0)
+
+
+def test_the_other_models_hyperparameters_are_those_of_the_option(read: Read) -> None:
+    found = read(ALS, BEST, architecture="bpr")
+    assert (found.config.model.architecture, found.config.model.lr, found.config.training.num_epochs) == (
+        "bpr",
+        0.03,
+        9,
+    )
+
+
+def test_options_go_before_hyperparameters_of_a_models_own_names(read: Read) -> None:
+    found = read(ALS, BEST, num_epochs="2", factors="5")
+    assert (found.config.training.num_epochs, found.config.model.factors, found.config.model.alpha) == (2, 5, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("best", "problem"),
+    [
+        ({"iterations": 0}, "h.json: training.num_epochs: should be greater than 0, got 0"),
+        ({"factors": "many"}, "h.json: model.factors: should be a valid integer, got 'many'"),
+        ({"learning_rate": 0.1}, "h.json: learning_rate: unknown key"),
+        ({"optimizer.lr": 0.1}, "h.json: optimizer: means nothing to als, which has no use for it; take it out"),
+    ],
+)
+def test_hyperparameters_of_als_that_are_no_good(best: dict[str, Any], problem: str, read: Read) -> None:
+    (found,) = refusals(read, ALS, {"als": best})
+    assert found.startswith(problem)
+
+
+def test_a_searched_learning_rate_of_als_is_refused_with_its_place(read: Read) -> None:
+    space = "search:\n  search_space:\n    optimizer.lr: {type: uniform, low: 0.1, high: 0.2}\n"
+    assert refusals(read, ALS + space) == ["c.yaml:6:5: optimizer.lr: means nothing to als, which has no use for it"]
+
+
+def test_an_option_that_als_has_no_use_for_says_why(read: Read) -> None:
+    assert refusals(read, ALS, lr="0.1", batch_size="3") == [
+        "--lr: optimizer.lr means nothing to als, which has no use for it",
+        "--batch_size: training.batch_size means nothing to als, which has no use for it",
+    ]
+
+
+def test_a_model_that_is_given_drops_what_it_has_no_use_for_and_lists_it(read: Read) -> None:
+    text = LOG + "model: {architecture: two_tower}\noptimizer: {type: sgd, lr: 0.1}\ntraining: {batch_size: 8}\n"
+    found = read(text, architecture="als")
+    assert found.dropped == ["optimizer", "training.batch_size"]
+    assert "optimizer" not in found.tree and set(found.tree["training"]) == {"num_threads"}

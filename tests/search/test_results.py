@@ -13,8 +13,10 @@ from mlframework.config import yaml
 from mlframework.runs import write_json
 from mlframework.search import loop
 from mlframework.search.loop import write_outputs
+from mlframework.search.read import read_config
 from mlframework.search.results import TrialRecord, best_of, ranking
 from mlframework.search.study import OpenStudy, _write_study_file
+from support.recommenders import search_log
 from support.searches import LR, Watched, open_search, run_search
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -226,3 +228,36 @@ def test_the_password_of_a_storage_is_in_no_file() -> None:
     for path in Path().rglob("*"):
         if path.is_file():
             assert b"hunter2" not in path.read_bytes(), path
+
+
+def test_the_best_hyperparameters_of_each_model_have_its_own_names(planted: dict[str, Any]) -> None:
+    """A study over ALS and BPR, in the form that best_hyperparameters.json has had from the beginning."""
+    space = {
+        "model.architecture": {"type": "categorical", "choices": ["als", "bpr"]},
+        "model.factors": {"type": "int", "low": 4, "high": 8},
+        "model.regularization": {"type": "uniform", "low": 0.01, "high": 0.1},
+        "training.num_epochs": {"type": "int", "low": 1, "high": 3},
+        "model.lr": {"type": "loguniform", "low": 0.05, "high": 0.5, "when": {"model.architecture": "bpr"}},
+    }
+    study, end = search_log(planted["als"]["data"], {"architecture": "als"}, space, n_trials=8)
+    assert [each.state for each in end.records] == ["complete"] * 8
+    by_model = json.loads(study.spec.folder.best_hyperparameters.read_text())
+    assert json.loads(Path("models/best_hyperparameters.json").read_text()) == by_model
+    assert set(by_model) == {"als", "bpr"}
+    names = {"model.factors": "factors", "model.regularization": "regularization", "training.num_epochs": "iterations"}
+    for model, values in by_model.items():
+        of_model = [each for each in end.records if each.params["model.architecture"] == model]
+        best = ranking(of_model, "maximize")[0]
+        expected = {names[key]: value for key, value in best.params.items() if key in names}
+        if model == "bpr":
+            expected["learning_rate"] = best.params["model.lr"]
+        assert values == expected
+        read = read_config(
+            str(study.spec.folder.best_config), {"model.architecture": model}, "models/best_hyperparameters.json"
+        )
+        assert read.hyperparameters == {key: value for key, value in best.params.items() if key != "model.architecture"}
+        assert read.config.training.num_epochs == best.params["training.num_epochs"]
+    overall = ranking(end.records, "maximize")[0]
+    tree = yaml.read(study.spec.folder.best_config).tree
+    assert tree["model"]["architecture"] == overall.params["model.architecture"]
+    assert ("lr" in tree["model"]) == (overall.params["model.architecture"] == "bpr")

@@ -353,3 +353,83 @@ def test_active_keeps_the_values_whose_conditions_hold() -> None:
     assert active(parameters, {"optimizer.type": "adam", "optimizer.momentum": 0.9}) == {"optimizer.type": "adam"}
     both = {"optimizer.type": "sgd", "optimizer.momentum": 0.9}
     assert active(parameters, both) == both
+
+
+# --- What a searched choice leaves without meaning --------------------------------------------------------------------
+
+LOG = "data: {type: interactions, path: log.csv}\nmetric: val_ndcg_at_10\n"
+TOWERS = LOG + "model: {architecture: two_tower}\noptimizer: {type: sgd, lr: 0.1}\ntraining: {batch_size: 32}\n"
+ALS = LOG + "model: {architecture: als}\n"
+LR = "optimizer.lr: {type: uniform, low: 0.1, high: 0.2}"
+
+
+def models(*names: str) -> str:
+    return f"model.architecture: {{type: categorical, choices: [{', '.join(names)}]}}"
+
+
+@pytest.mark.parametrize("base", [TOWERS, ALS])
+@pytest.mark.parametrize("key", ["optimizer.lr", "training.batch_size"])
+def test_a_setting_exists_only_with_the_models_that_have_a_use_for_it(base: str, key: str) -> None:
+    parameter = LR if key == "optimizer.lr" else "training.batch_size: {type: categorical, choices: [16, 64]}"
+    space = space_of(parameter, models("als", "two_tower", "bpr"), base=base)
+    assert conditions(space) == {"model.architecture": {}, key: {"model.architecture": ["two_tower"]}}
+    found = trials(space)
+    assert {trial["model.architecture"] for trial in found} == {"als", "two_tower", "bpr"}
+    for trial in found:
+        assert (key in trial) == (trial["model.architecture"] == "two_tower")
+        assert check(ExperimentConfig, Document(space.tree(trial)))[1] == []
+
+
+@pytest.mark.parametrize(
+    ("base", "lines", "choice"),
+    [(ALS, [LR], "als"), (ALS, [LR, models("als")], "als"), (TOWERS, [LR, models("bpr", "als")], "als|bpr")],
+)
+def test_a_setting_that_no_model_has_a_use_for_is_refused(base: str, lines: list[str], choice: str) -> None:
+    (problem,) = problems_of(*lines, base=base)
+    assert problem in [f"optimizer.lr: means nothing to {name}, which has no use for it" for name in choice.split("|")]
+
+
+def test_a_condition_on_a_model_without_a_use_for_it_is_refused() -> None:
+    assert problems_of(models("als", "two_tower"), when(LR, "model.architecture: als"), base=TOWERS) == [
+        "optimizer.lr: means nothing to als, which has no use for it"
+    ]
+
+
+def test_what_depends_on_an_excluded_choice_is_excluded_with_it() -> None:
+    space = space_of(models("als", "two_tower"), TYPES, MOMENTUM, base=TOWERS)
+    assert conditions(space)["optimizer.type"] == {"model.architecture": ["two_tower"]}
+    for trial in trials(space, 60):
+        steps = trial["model.architecture"] == "two_tower"
+        assert ("optimizer.type" in trial) == steps
+        assert ("optimizer.momentum" in trial) == (steps and trial["optimizer.type"] == "sgd")
+        config, problems = check(ExperimentConfig, Document(space.tree(trial)))
+        assert config is not None and problems == []
+
+
+def test_parameters_of_one_model_and_of_several() -> None:
+    space = space_of(
+        models("als", "bpr"),
+        "model.factors: {type: int, low: 8, high: 64}",
+        "model.lr: {type: loguniform, low: 1e-3, high: 1e-1, when: {model.architecture: bpr}}",
+        "model.alpha: {type: uniform, low: 1.0, high: 40.0}",
+        "training.num_epochs: {type: int, low: 5, high: 30}",
+        base=ALS,
+    )
+    assert conditions(space) == {
+        "model.architecture": {}, "model.factors": {}, "training.num_epochs": {},
+        "model.lr": {"model.architecture": "bpr"}, "model.alpha": {"model.architecture": ["als"]},
+    }  # fmt: skip
+    for trial in trials(space):
+        config = decode(ExperimentConfig, Document(space.tree(trial)))
+        assert config.model.architecture == trial["model.architecture"]
+        assert (config.model.factors, config.training.num_epochs) == (
+            trial["model.factors"],
+            trial["training.num_epochs"],
+        )
+        assert getattr(config.model, "lr", None) == trial.get("model.lr")
+        assert getattr(config.model, "alpha", None) == trial.get("model.alpha")
+
+
+def test_what_a_model_has_no_use_for_is_listed_as_dropped() -> None:
+    dropped = space_of(models("als", "two_tower"), base=TOWERS).dropped()
+    assert dropped == {"model.architecture: als": ["optimizer", "training.batch_size"]}

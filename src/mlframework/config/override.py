@@ -132,10 +132,13 @@ def apply_options(
     Raises:
         ConfigError: with every option that is no setting, or that names several.
     """
-    # A choice is applied first, so that `--optimizer.type sgd --momentum 0.9` finds the momentum of sgd.
-    choices, _ = _read(root, document.tree, options)
-    chosen = {key: value for key, value in choices.items() if key in schema.discriminators(root)}
-    with_choices, _ = apply_to_document(root, document, chosen, COMMAND_LINE)
+    # A choice is applied first, so that `--optimizer.type sgd --momentum 0.9` finds the momentum of sgd; and another look
+    # finds the choices that the first ones brought, as `--architecture two_tower` brings ALS an optimizer.
+    with_choices = document
+    for _ in range(2):
+        found, _ = _read(root, with_choices.tree, options)
+        chosen = {key: value for key, value in found.items() if key in schema.discriminators(root)}
+        with_choices, _ = apply_to_document(root, document, chosen, COMMAND_LINE)
     params, problems = _read(root, with_choices.tree, options)
     if problems:
         raise ConfigError(problems)
@@ -183,7 +186,8 @@ def full_key(root: type[Config], tree: Mapping[str, Any], name: str) -> str:
 
 def _settings(root: type[Config], tree: Mapping[str, Any]) -> Iterator[str]:
     """Yield the keys of all settings, and of the sections that hold them."""
-    yield from schema.discriminators(root)
+    excluded = schema.excluded(root, tree)
+    yield from (key for key in schema.discriminators(root) if schema.excluder(excluded, key) is None)
     for leaf in schema.leaves(root, tree):
         parts = leaf.key.split(".")
         yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Id = int | str
 FEW = 5
+_ARRAYS = {"user_vecs": np.float32, "item_vecs": np.float32, "seen_indptr": np.int64, "seen_items": np.int64}
+"""The arrays of an artifact, each in a file of its name, and their type."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +135,22 @@ class Recommender:
             RunError: a file is missing or damaged.
         """
         arrays: dict[str, NDArray[Any]] = {}
-        for name in ("user_vecs", "item_vecs", "seen_indptr", "seen_items"):
+        for name in _ARRAYS:
             path = artifacts / f"{name}.npy"
             try:
-                arrays[name] = np.load(path, allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
+                # Of an archive of arrays np.load returns something else.
+                arrays[name] = np.asarray(np.load(path, allow_pickle=False), dtype=_ARRAYS[name])
+            except (OSError, ValueError, EOFError, TypeError) as error:
                 raise RunError(f"{path}: cannot be read: {error}; train the model again") from None
-        return cls(read_json(artifacts / "model_meta.json"), arrays)
+        path = artifacts / "model_meta.json"
+        try:
+            recommender = cls(read_json(path), arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{path}: is no description of a recommender: {error}; train the model again") from None
+        wrong = _misfit(arrays, len(recommender.users), len(recommender.items))
+        if wrong is not None:
+            raise RunError(f"{artifacts / wrong}.npy: does not fit the other files beside it; train the model again")
+        return recommender
 
     def recommend(
         self,
@@ -206,6 +217,9 @@ class Recommender:
         from mlframework.data.sources import user_item_pairs
 
         users, items = user_item_pairs(source, *self._columns)
+        if isinstance(source, str | Path):
+            # A file whose ids all happen to be numbers is read as numbers, also where the log had others beside them.
+            users, items = _as_text(users, self.users), _as_text(items, self.items)
         user_rows = self._rows(users, self._user_rows, "users")
         item_rows = self._rows(items, self._item_rows, "items")
         scores = np.einsum("nd,nd->n", self._user_vecs[user_rows], self._item_vecs[item_rows])
@@ -244,6 +258,24 @@ class Recommender:
                 f"with{_hint(strange[0], list(known))}"
             )
         return np.array([known[each] for each in ids], dtype=np.int64)
+
+
+def _misfit(arrays: Mapping[str, NDArray[Any]], n_users: int, n_items: int) -> str | None:
+    """Return the array that does not fit the numbers of users and items, or None."""
+    users, items, indptr, seen = (arrays[name] for name in _ARRAYS)
+    if items.ndim != 2 or len(items) != n_items:
+        return "item_vecs"
+    if users.shape != (n_users, items.shape[1]):
+        return "user_vecs"
+    if indptr.shape != (n_users + 1,) or indptr[0] != 0 or np.any(np.diff(indptr) < 0):
+        return "seen_indptr"
+    fits = seen.shape == (indptr[-1],) and seen.min(initial=0) >= 0 and seen.max(initial=-1) < n_items
+    return None if fits else "seen_items"
+
+
+def _as_text(ids: list[Id], known: Sequence[Id]) -> list[Id]:
+    """Return ids as text where the known ones are."""
+    return [str(each) for each in ids] if known and isinstance(known[0], str) else ids
 
 
 def _listed(ids: Id | Sequence[Id]) -> list[Id]:

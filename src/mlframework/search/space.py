@@ -176,15 +176,19 @@ def _wrong(key: str, parameter: Parameter, space: Mapping[str, Parameter], base:
 
 
 def _conditions(key: str, parameter: Parameter, space: Mapping[str, Parameter]) -> dict[str, list[Scalar]]:
-    """Return the values that settings may have where a parameter exists, its section's searched choice included."""
+    """Return the values that settings may have where a parameter exists, searched choices that decide on it included."""
     found: dict[str, list[Scalar]] = {}
     for named, wanted in parameter.when.items():
         inherited = _conditions(named, space[named], space) if named in space else {}
         for other, values in {**inherited, named: _listed(wanted)}.items():
             found[other] = [value for value in values if value in found.get(other, values)]
-    chooser = space.get(discriminator := _choice_of(key)[0])
-    if isinstance(chooser, Categorical) and discriminator not in (key, *found):
-        found[discriminator] = chooser.choices
+    for discriminator, field in schema.discriminators(ExperimentConfig).items():
+        chooser = space.get(discriminator)
+        if not isinstance(chooser, Categorical) or discriminator in (key, *found):
+            continue
+        own = discriminator == _choice_of(key)[0]
+        if own or not any(_has(discriminator, field, choice, key) for choice in chooser.choices):
+            found[discriminator] = chooser.choices
     return found
 
 
