@@ -131,7 +131,9 @@ def _folds(config: ExperimentConfig, splits: Splits[Any], n_folds: int) -> Itera
     by_time = config.data.type == "table" and config.data.time_column is not None
     cut = config.data.split
     if cut.strategy == "leave_one_out":
-        raise DataError("data.split.strategy is leave_one_out, which makes no folds; use random or time to cross-validate")
+        raise DataError(
+            "data.split.strategy is leave_one_out, which makes no folds; use random or time to cross-validate"
+        )
     return cut_folds(
         splits, n_folds, cut.strategy or ("time" if by_time else None), config.seed if cut.seed is None else cut.seed
     )
