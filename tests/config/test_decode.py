@@ -298,7 +298,7 @@ def test_checking_leaves_the_tree_as_it_is(monkeypatch: pytest.MonkeyPatch) -> N
 
 # --- What a choice leaves without meaning -----------------------------------------------------------------------------
 
-NO_USE = "means nothing to als, which has no use for it; take it out"
+NO_USE = "means nothing to als; take it out"
 
 
 @pytest.mark.parametrize(

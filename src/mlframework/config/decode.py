@@ -55,9 +55,7 @@ def _meaningless(root: type[C], document: Document, settled: Set[str]) -> Iterat
         if isinstance(section, Mapping) and path[-1] in section and name not in settled:
             # Where an option or a file of hyperparameters brought the section, only what is in it has a place.
             written = next((key for key in document.keys if key[: len(path)] == path), path)
-            yield Problem(
-                document.key_place(written), name, f"means nothing to {choice}, which has no use for it; take it out"
-            )
+            yield Problem(document.key_place(written), name, f"means nothing to {choice}; take it out")
 
 
 def expand(text: str) -> str:

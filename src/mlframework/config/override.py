@@ -221,11 +221,7 @@ def _excluded(root: type[Config], tree: Mapping[str, Any], name: str) -> str | N
     without = schema.excluded(root, tree)
     meant = (leaf.key for leaf in schema.every_leaf(root, tree) if name in (leaf.key, leaf.key.split(".")[-1]))
     found = next((key for key in meant if schema.excluder(without, key) is not None), None)
-    return (
-        None
-        if found is None
-        else f"{found} means nothing to {schema.excluder(without, found)}, which has no use for it"
-    )
+    return None if found is None else f"{found} means nothing to {schema.excluder(without, found)}"
 
 
 def _other_choice(root: type[Config], name: str) -> str | None:

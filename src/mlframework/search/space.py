@@ -226,7 +226,7 @@ def _unknown_key(key: str, tree: Mapping[str, Any]) -> str | None:
     if any(leaf.key == key for leaf in schema.leaves(ExperimentConfig, tree)):
         return None
     if (choice := schema.excluder(schema.excluded(ExperimentConfig, tree), key)) is not None:
-        return f"means nothing to {choice}, which has no use for it"
+        return f"means nothing to {choice}"
     discriminator, annotation = _choice_of(key)
     name = key.rpartition(".")[2]
     if owners := schema.owners(annotation, name):
