@@ -4,7 +4,10 @@ import ast
 import importlib.util
 import re
 import shlex
+import signal
+import sys
 import tomllib
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +17,12 @@ from typing import Any
 import pytest
 import yaml as pyyaml
 
+from mlframework.cli import console
 from mlframework.cli.options import parse_overrides
 from mlframework.config import schema, yaml
 from mlframework.config.override import full_key
+from mlframework.data import samples
+from mlframework.runs import read_json
 from mlframework.search.config import ConfigFile, SearchConfig
 from mlframework.search.read import read_config
 
@@ -127,16 +133,20 @@ def test_there_are_example_configs() -> None:
 
 
 def commands() -> list[Any]:
-    found = []
-    for block in blocks("bash"):
-        text = block.text.replace("\\\n", " ")
-        for words in (shlex.split(line, comments=True) for line in text.splitlines()):
-            words = words[:-1] if words[-1:] == ["&"] else words
-            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
-                words = words[1:]
-            if words:
-                found.append(pytest.param(words, id=f"{block}: {shlex.join(words)}"))
-    return found
+    return [
+        pytest.param(words, id=f"{block}: {shlex.join(words)}") for block in blocks("bash") for words in lines(block)
+    ]
+
+
+def lines(block: Block) -> Iterator[list[str]]:
+    """Yield the commands of a block, each as its words."""
+    text = block.text.replace("\\\n", " ")
+    for words in (shlex.split(line, comments=True) for line in text.splitlines()):
+        words = words[:-1] if words[-1:] == ["&"] else words
+        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+            words = words[1:]
+        if words:
+            yield words
 
 
 @pytest.mark.parametrize("words", commands())
@@ -151,6 +161,8 @@ def test_command_parses(words: list[str]) -> None:
     elif name == "make":
         targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
         assert {word for word in arguments if "=" not in word} <= set(targets)
+    elif name == "python" and arguments[0] == "-c":
+        ast.parse(arguments[1])
     elif name == "python":
         assert arguments[0] == "-m"
         assert importlib.util.find_spec(arguments[1]) is not None
@@ -163,6 +175,83 @@ def _is_setting(option: str, config: Path) -> bool:
         return bool(full_key(ConfigFile, yaml.read(config).tree, option))
     except Exception:  # noqa: BLE001 - it is no setting of this config
         return False
+
+
+# What the guide to recommenders shows, in its order: a block with the comment `run` before it
+
+
+def _fewer(words: list[str]) -> list[str]:
+    """Return a command that searches one trial: the first one, or one more."""
+    counts = {at + 1 for at, word in enumerate(words) if word in ("--n-trials", "--add-trials")}
+    return ["1" if at in counts else word for at, word in enumerate(words)]
+
+
+def _keep_users(ratings: Path, number: int) -> None:
+    """Leave only the first users' ratings, and what is known of those users: what is shown is the same, and quicker."""
+    for path in (ratings, ratings.with_name("users.csv")):
+        header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text(header + "".join(row for row in rows if row[:5] <= f"u{number:04}"), encoding="utf-8")
+
+
+def _run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a command in this process, which has imported torch already."""
+    name, *arguments = words
+    if name == "python":
+        samples.main(arguments[2:])
+        _keep_users(Path(arguments[-1]), 120)
+        return
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(f"mlframework.cli.{name.removeprefix('ml-').replace('-', '_')}").main()
+    assert not end.value.code, shlex.join(words)
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder in which the guide's blocks ran: with fewer users, one trial a search, and few iterations of ALS and BPR."""
+    folder = tmp_path_factory.mktemp("guide")
+    (folder / "configs").mkdir()
+    for path in CONFIGS:
+        text = re.sub(
+            r"(num_epochs: {type: categorical, choices: )\[.*\]", r"\1[3, 5]", path.read_text(encoding="utf-8")
+        )
+        (folder / "configs" / path.name).write_text(text, encoding="utf-8")
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+        monkeypatch.setattr(console, "_resume_hint", [])
+        for block in _blocks(DOCS / "guides" / "recommenders.md"):
+            if block.comment == "run" and block.language == "python":
+                exec(compile(block.text, str(block), "exec"), {})
+            elif block.comment == "run":
+                for words in lines(block):
+                    _run(_fewer(words), monkeypatch)
+    signal.signal(signal.SIGTERM, handler)
+    yield folder
+
+
+def test_guide_runs_the_commands_of_the_older_scripts(played: Path) -> None:
+    found = read_json(played / "models" / "best_hyperparameters.json")
+    assert set(found) >= {"als", "bpr", "fm", "ffm", "two_tower"}
+    assert set(found["als"]) >= {"factors", "regularization", "iterations"}
+    assert set(found["bpr"]) >= {"factors", "learning_rate", "regularization", "iterations"}
+    for run in ("als-final", "bpr-final", "ratings_optimization-final", "two_tower_optimization-final"):
+        assert "test_recall_at_10" in read_json(played / "runs" / run / "result.json")["test_metrics"], run
+        assert len((played / "runs" / run / "test_ledger.jsonl").read_text(encoding="utf-8").splitlines()) == 1, run
+
+
+def test_guide_adds_trials_to_a_study_in_a_storage_of_its_own(played: Path) -> None:
+    studies = played / "runs" / "optuna_studies"
+    assert (played / "hpo_study.db").is_file()
+    assert len(read_json(studies / "two-tower-hpo-v1" / "results.json")["trials"]) == 2
+    assert len(read_json(studies / "one_hour" / "results.json")["trials"]) == 1
+    assert yaml.read(studies / "half" / "best_config.yaml").tree["data"]["fraction"] == 0.5
+
+
+def test_guide_draws_the_run(played: Path) -> None:
+    plots = played / "runs" / "ratings_optimization-final" / "plots"
+    assert {path.stem for path in plots.glob("*.html")} == {"curves", "recall_at_k", "popularity"}
 
 
 def test_extras_exist() -> None:
