@@ -26,6 +26,7 @@ from mlframework.data.images import ImageExamples
 from mlframework.data.splits import Splits
 from mlframework.errors import TrainingError
 from mlframework.learners.base import Learner, LearnerSpec, n_cores
+from mlframework.learners.ranking import require_items
 from mlframework.metrics import METRICS, Direction, MetricName, direction_of, shown, tasks_of
 from mlframework.models import MODELS, ModelConfig
 from mlframework.optim import Adam, NoScheduler, OptimizerConfig, SchedulerConfig
@@ -150,8 +151,16 @@ class RunResult:
 
 
 def load_data(config: ExperimentConfig) -> Splits[Any]:
-    """Return the splits, the test split included; loaded once a process."""
-    return load_splits(config.data, config.seed)
+    """Return the splits, the test split included; loaded once a process.
+
+    Raises:
+        DataError: the data cannot be used.
+        TrainingError: a metric looks at more items than there are.
+    """
+    splits = load_splits(config.data, config.seed)
+    if config.data.type == "interactions":
+        require_items((config.metric, *config.metrics), len(splits.train.catalogue.items))
+    return splits
 
 
 def resolve_threads(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -357,3 +357,20 @@ def test_a_model_that_is_given_drops_what_it_has_no_use_for_and_lists_it(read: R
     found = read(text, architecture="als")
     assert found.dropped == ["optimizer", "training.batch_size"]
     assert "optimizer" not in found.tree and set(found.tree["training"]) == {"num_threads"}
+
+
+def test_an_option_for_a_searched_setting_is_for_the_search_to_refuse(read: Read) -> None:
+    """No trial would have that value; a training has it."""
+    found = read(MOMENTUM, momentum="0.5", seed="3")
+    assert [(problem.key, problem.place) for problem in found.conflicts] == [("optimizer.momentum", "command line")]
+    assert "is searched" in found.conflicts[0].what
+    assert found.dropped == []
+    assert found.tree["optimizer"]["momentum"] == 0.5
+
+
+def test_feature_tables_mean_nothing_to_als_and_bpr(read: Read) -> None:
+    features = ALS.replace("type: interactions", "type: interactions, user_features: {path: users.csv}")
+    assert features != ALS
+    for name in ("als", "bpr"):
+        found = refusals(read, features.replace("architecture: als, alpha: 3.0", f"architecture: {name}"))
+        assert [f"data.user_features: means nothing to {name}; take it out" in each for each in found] == [True]

@@ -52,13 +52,7 @@ class Ranker:
         self._splits = splits
         self._held_out: dict[str, ranking.HeldOut] = {}
         n_items = len(splits.train.catalogue.items)
-        for name in names:
-            k = key_of(name.partition("_")[2])[1]
-            if k is not None and k > n_items:
-                raise TrainingError(
-                    f"metric: {name}: there are {n_items:,} items, fewer than {k:,}; use a smaller K, such as "
-                    f"{name.rpartition('_')[0]}_{min(RECOMMENDED, n_items)}"
-                )
+        require_items(names, n_items)
         # The usual ones look at ten items: a catalogue of fewer has only those that were asked for.
         asked = wanted_metrics("ranking", names)
         self._wanted: Mapping[str, tuple[str, ...]] = {
@@ -112,3 +106,18 @@ class Ranker:
                     f"{split}: {error}; a larger data.split.{split}_fraction, or another data.split.strategy, may help"
                 ) from None
         return self._held_out[split]
+
+
+def require_items(names: Sequence[str], n_items: int) -> None:
+    """Check that no metric looks at more items than there are.
+
+    Raises:
+        TrainingError: one does; the message has a smaller K.
+    """
+    for name in names:
+        k = key_of(name.partition("_")[2])[1]
+        if k is not None and k > n_items:
+            raise TrainingError(
+                f"metric: {name}: there are {n_items:,} items, fewer than {k:,}; use a smaller K, such as "
+                f"{name.rpartition('_')[0]}_{min(RECOMMENDED, n_items)}"
+            )

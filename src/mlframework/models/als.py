@@ -13,6 +13,8 @@ from mlframework.metrics import Task
 from mlframework.models.base import ModelSection
 from mlframework.models.recommender import Recommender, exporter
 
+IDS_ONLY = ("data.user_features", "data.item_features")
+"""What a model has no use for that knows users and items by their ids alone."""
 WITHOUT_STEPS = (
     "optimizer",
     "scheduler",
@@ -34,7 +36,7 @@ class Als(ModelSection):
     """
 
     consumes: ClassVar[Mapping[str, tuple[Task, ...]]] = {"interactions": ("ranking",)}
-    excludes: ClassVar[tuple[str, ...]] = WITHOUT_STEPS
+    excludes: ClassVar[tuple[str, ...]] = (*WITHOUT_STEPS, *IDS_ONLY)
     short_names: ClassVar[Mapping[str, str]] = {
         "model.factors": "factors", "model.regularization": "regularization", "model.alpha": "alpha",
         "training.num_epochs": "iterations",

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mlframework.learners.base import Learner, LearnerSpec
 from mlframework.metrics import Task
-from mlframework.models.als import WITHOUT_STEPS
+from mlframework.models.als import IDS_ONLY, WITHOUT_STEPS
 from mlframework.models.base import ModelSection
 from mlframework.models.recommender import Recommender, exporter
 
@@ -19,11 +19,12 @@ class Bpr(ModelSection):
     """Bayesian personalized ranking (Rendle et al., 2009, https://arxiv.org/abs/1205.2618), by `implicit`.
 
     `training.num_epochs` counts the iterations: one draws as many pairs of an item that a user has and one that the user
-    has not as there are interactions. It runs on one thread: with several, the same seed gives other numbers each time.
+    has not as there are interactions, each once whatever its weight. It runs on one thread: with several, the same seed
+    gives other numbers each time.
     """
 
     consumes: ClassVar[Mapping[str, tuple[Task, ...]]] = {"interactions": ("ranking",)}
-    excludes: ClassVar[tuple[str, ...]] = WITHOUT_STEPS
+    excludes: ClassVar[tuple[str, ...]] = (*WITHOUT_STEPS, *IDS_ONLY)
     short_names: ClassVar[Mapping[str, str]] = {
         "model.factors": "factors", "model.lr": "learning_rate", "model.regularization": "regularization",
         "training.num_epochs": "iterations",

@@ -28,8 +28,9 @@ _AT_ONCE = 8192
 
 
 class TwoTower(ModelSection):
-    """Two towers (Covington et al., 2016, https://doi.org/10.1145/2959100.2959190; Yi et al., 2019,
-    https://doi.org/10.1145/3298689.3346996): an embedding, features where the data has them, and layers where asked for.
+    """Two towers: an embedding, features where the data has them, and layers where asked for.
+
+    Covington et al., 2016 (https://doi.org/10.1145/2959100.2959190), Yi et al., 2019 (https://doi.org/10.1145/3298689.3346996).
 
     Each interaction counts once, whatever its weight.
     """

@@ -87,7 +87,17 @@ def read_config(path: str, options: Mapping[str, str], hyperparameters: str | No
     conflicts = in_space if in_space and not _in_space_as_written(written, overrides) else []
     if config is None or in_space != conflicts:
         raise ConfigError(sorted([*problems, *_contradiction(document, problems), *in_space], key=reading_order))
-    idle = [f"search.search_space.{key}" for key in parameters if key not in space.parameters]
+    # Where the overrides leave the space without meaning, nothing of it is idle by itself.
+    idle = [] if conflicts else [f"search.search_space.{key}" for key in parameters if key not in space.parameters]
+    conflicts += [
+        Problem(
+            "command line",
+            key,
+            "is searched, so this value would be used by no trial; leave it out, or search other values",
+        )
+        for key in overrides
+        if key in parameters
+    ]
     return ReadConfig(
         document, config, overrides, [*lost, *dropped, *idle], space if parameters else None, found, conflicts
     )
