@@ -64,9 +64,8 @@ class ImplicitLearner:
             with threadpool_limits(1, "blas"):
                 self._model.fit(self._ranker.train, show_progress=False, callback=lambda *report: told.append(report))
         except ModelFitError:
-            raise TrainingError(
-                "the factors are no numbers any more; a larger model.regularization or a smaller model.lr may help"
-            ) from None
+            remedy = "a larger model.regularization" + (" or a smaller model.lr" if self._lr is not None else "")
+            raise TrainingError(f"the factors are no numbers any more; {remedy} may help") from None
         self.on_batch(1, 1)
         return {"loss": float(self._loss_of(*told[-1]))}
 
