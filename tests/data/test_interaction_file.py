@@ -72,7 +72,6 @@ def test_types_in_a_header_are_taken_off_where_all_columns_have_one(tmp_path: Pa
         ("r.csv", "1\n2\n", "1 columns without names"),
         ("r.inter", "a:token,a:float\n1,2\n", "more than one column is called a"),
         ("r.inter", "a,b\n1,2\n3\n", "r.inter:3: 1 fields, but the header has 2"),
-        ("r.csv", "a\tb\n1\t2\n", "separated by tabs; save it with commas"),
         ("r.xlsx", b"PK\x03\x04\xff\xfe\x00", "not UTF-8 text"),
         ("r.dat.gz", b"1,2\n", "not a whole gzip file"),
         ("r.data", "", "the file is empty"),
@@ -232,3 +231,12 @@ def test_times_in_parquet_are_numbers_or_dates(tmp_path: Path) -> None:
         moments(parquet(tmp_path, t=[True]), "t")
     with pytest.raises(DataError, match=r"row 2: column 't' is empty"):
         moments(parquet(tmp_path, t=[datetime(2024, 1, 1), None]), "t")
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_a_csv_may_have_another_separator(separator: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("user_id,item_id\na,b\nc,d\n".replace(",", separator), encoding="utf-8")
+    raw = read_raw(path, "data.path")
+    assert raw.frame.rows() == [("a", "b"), ("c", "d")]
+    assert raw.place(1) == "r.csv:3"

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlframework.data import InteractionsConfig
 from mlframework.data.interaction_examples import InteractionExamples
 from mlframework.errors import DataError, RunError
 from mlframework.learners.ranking import Vectors
@@ -69,7 +70,7 @@ def brute(row: int, k: int, seen: bool = True) -> list[int]:
 
 def test_what_is_exported_is_what_serving_needs(recommender: Recommender, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {
-        "model_meta.json", "user_vecs.npy", "item_vecs.npy", "seen_indptr.npy", "seen_items.npy",
+        "model_meta.json", "user_vecs.npy", "item_vecs.npy", "seen_indptr.npy", "seen_items.npy", "rated_low.npy",
     }  # fmt: skip
     meta = json.loads((tmp_path / "model_meta.json").read_text(encoding="utf-8"))
     assert meta == {
@@ -142,11 +143,13 @@ def test_ten_items_are_recommended_unless_told_otherwise(make_examples: MakeExam
 
 @pytest.mark.parametrize("k", [0, -1, 7])
 def test_a_k_that_cannot_be_is_refused(recommender: Recommender, k: int) -> None:
-    with pytest.raises(DataError, match=f"k: {k} should be from 1 to 6, the number of items there are to choose from"):
+    with pytest.raises(
+        DataError, match=f"k: {k} should be a whole number from 1 to 6, as there are so many items to choose from"
+    ):
         recommender.recommend("ada", k)
-    with pytest.raises(DataError, match=f"k: {k} should be from 1 to 5"):
+    with pytest.raises(DataError, match=f"k: {k} should be a whole number from 1 to 5"):
         recommender.similar_items(10, k)
-    with pytest.raises(DataError, match="k: 6 should be from 1 to 5"):
+    with pytest.raises(DataError, match="k: 6 should be a whole number from 1 to 5"):
         recommender.similar_items(10, 6)
 
 
@@ -239,7 +242,9 @@ def test_biases_say_nothing_of_what_an_item_is_like(make_examples: MakeExamples,
 
 
 def test_an_unknown_item_is_named(recommender: Recommender) -> None:
-    with pytest.raises(DataError, match=r"^11: not among the 6 items that the model was trained with$"):
+    with pytest.raises(
+        DataError, match=r"^11 \(row 2\): not among the 6 items that the model was trained with; .*take such rows out$"
+    ):
         recommender.similar_items([10, 11, 11], 2)
 
 
@@ -339,6 +344,9 @@ def test_a_damaged_file_is_named(name: str, damage: str, recommender: Recommende
         ("seen_items", np.zeros(3, np.int64)),
         ("seen_items", np.full(11, 6, np.int64)),
         ("seen_items", np.full(11, -1, np.int64)),
+        ("rated_low", np.zeros(4, np.int64)),
+        ("rated_low", np.array([[5], [0]])),
+        ("rated_low", np.array([[0], [6]])),
         ("user_vecs", np.full((5, 4), "x")),
     ],
 )
@@ -359,3 +367,44 @@ def test_a_damaged_description_is_named(recommender: Recommender, tmp_path: Path
     meta.write_text("{", encoding="utf-8")
     with pytest.raises(RunError, match=r"model_meta\.json: is damaged"):
         Recommender.read(tmp_path)
+
+
+@pytest.mark.parametrize("k", [2.0, "2", None, True])
+def test_a_k_that_is_no_whole_number_is_refused(recommender: Recommender, k: Any) -> None:
+    with pytest.raises(DataError, match="should be a whole number from 1"):
+        recommender.recommend("ada", k)
+
+
+@pytest.mark.parametrize("ids", [1.5, None, True])
+def test_what_is_no_id_is_refused(recommender: Recommender, ids: Any) -> None:
+    with pytest.raises(DataError, match="ids should be ids or a list of them"):
+        recommender.recommend(ids, 2)
+
+
+def test_an_id_of_another_type_is_an_error_also_where_strangers_get_what_is_popular(recommender: Recommender) -> None:
+    """A service that passes numbers where ids are text would give everybody the same."""
+    with pytest.raises(DataError, match="ids are text here"):
+        recommender.recommend([7], 2, unknown="popular")
+
+
+def test_what_a_user_rated_low_is_not_recommended(tmp_path: Path) -> None:
+    lines = [
+        f"u{user},i{item},{5 if (user + item) % 3 else 1}" for user in range(12) for item in range(12) if item != user
+    ]
+    (tmp_path / "r.csv").write_text("user_id,item_id,rating\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    data = InteractionsConfig(
+        type="interactions", path=str(tmp_path / "r.csv"), rating_column="rating", min_rating=3, min_user_interactions=3
+    )
+    train = data.load().examples
+    users, items = train.catalogue.rated_low
+    low = {(train.catalogue.users[u], train.catalogue.items[i]) for u, i in zip(users, items, strict=True)}
+    assert low == {(u, i) for u, i, r in (line.split(",") for line in lines) if r == "1"}
+    rng = np.random.default_rng(0)
+    vectors = Vectors(rng.random((12, 3)).astype(np.float32), rng.random((12, 3)).astype(np.float32))
+    exporter("als", train, 3)(tmp_path, vectors)
+    recommender = Recommender.read(tmp_path)
+    for user, found in zip(recommender.users, recommender.recommend(recommender.users, 12), strict=True):
+        # Each has rated all items but the one of its own number.
+        assert [each.item for each in found] == [f"i{str(user)[1:]}"]
+        every = recommender.recommend(user, 12, exclude_seen=False)[0]
+        assert len(every) == 12

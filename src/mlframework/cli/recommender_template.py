@@ -45,7 +45,7 @@ def recommender_space(facts: InteractionFacts, choices: Choices) -> tuple[Line, 
     if choices.architecture == "als":
         return (
             Setting("model.factors", _FACTORS, "more for larger logs"),
-            Setting("model.regularization", {"type": "categorical", "choices": [0.01, 0.1, 1.0, 10.0]}, "matters most"),
+            Setting("model.regularization", {"type": "loguniform", "low": 0.01, "high": 100.0}, "matters most"),
         )
     if choices.architecture == "bpr":
         return (

@@ -129,8 +129,13 @@ def batch_size(facts: Facts, architecture: str) -> int:
 
 
 def warmup_epochs(choices: Choices) -> int:
-    """Return after how many epochs a trial can be judged: bpr's curve stays flat at first, the others' rise at once."""
-    return max(2, choices.num_epochs // 5) if choices.architecture == "bpr" else 2
+    """Return after how many epochs a trial can be judged.
+
+    BPR's curve stays flat at first, and ALS's does where the regularization is large, which may be the best in the end.
+    """
+    if choices.architecture == "bpr":
+        return max(2, choices.num_epochs // 5)
+    return 5 if choices.architecture == "als" else 2
 
 
 def hidden_sizes(facts: TableFacts) -> tuple[int, int, int]:

@@ -105,7 +105,7 @@ class FeatureTable(Config):
             kind = column_kind(column)
             if (self.numeric if kind == "number" else self.categorical) is not None:
                 continue
-            reason = why_unused(column)
+            reason = why_unused(column) or _hardly_repeats(column, kind)
             if reason is None:
                 found[kind].append(column.name)
             else:
@@ -131,3 +131,12 @@ def _in_order(examples: TableExamples, rows: Rows) -> TableExamples:
     taken.numeric[rows < 0] = np.nan
     taken.categorical[rows < 0] = -1
     return taken
+
+
+def _hardly_repeats(column: "pl.Series", kind: str) -> str | None:
+    """Return why text is no category: of titles and names hardly one stands there twice, so that none says anything."""
+    values = column.drop_nulls()
+    distinct = values.n_unique()
+    if kind != "text" or distinct <= max(2, len(values) / 2):
+        return None
+    return f"{distinct:,} different values in {len(values):,} rows"

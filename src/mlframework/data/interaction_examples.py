@@ -17,6 +17,9 @@ InteractionTask: TypeAlias = Literal["ranking", "classification", "regression"]
 Ids: TypeAlias = tuple[int, ...] | tuple[str, ...]
 
 
+_NONE = np.empty(0, dtype=np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class Catalogue:
     """The users and items of a log, and what is known about them. All splits of a log share one."""
@@ -36,6 +39,9 @@ class Catalogue:
     """Name of the rating column; empty where there is none."""
     class_names: tuple[str, str] | None
     """Names of the classes 0 and 1 in a classification, such as `rating < 4` and `rating >= 4`."""
+    rated_low: tuple[NDArray[np.int64], NDArray[np.int64]] = (_NONE, _NONE)
+    """Users and items, (n,) codes each, of ratings below `min_rating` in a ranking: nothing is learnt from them, but an item
+    that its user disliked is none to recommend."""
 
     def __eq__(self, other: object) -> bool:
         if self is other:

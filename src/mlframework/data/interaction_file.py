@@ -105,9 +105,10 @@ def _separator(path: Path, separator: str | None) -> str:
         line = file.readline()
     if "::" in line and (separator is None or separator not in line):
         raise DataError(f"{path}:1: the fields are separated by '::'; put one tab in the place of each '::'")
-    if separator is not None:
-        return separator
     found = max(SNIFFED, key=line.count)
+    # A .csv may have semicolons, as spreadsheets write them where the comma is a decimal sign.
+    if separator is not None and (separator in line or found not in line):
+        return separator
     if found not in line:
         raise DataError(
             f"{path}:1: neither a tab nor a comma, semicolon or bar separates the fields; save it as .csv, .tsv or "

@@ -99,7 +99,8 @@ class InteractionsConfig(Config):
             DataError: the file or a column cannot be used, or nothing is left.
         """
         raw = read_raw(self.path, "data.path", BY_POSITION)
-        log, notes = _kept(_read(raw, self), self, raw.name)
+        whole = _read(raw, self)
+        log, notes = _kept(whole, self, raw.name)
         user_ids, users = _coded(log.user_ids, log.users)
         item_ids, items = _coded(log.item_ids, log.items)
         of_users, said_of_users = _features(self.user_features, self.user_column, user_ids, "data.user_features")
@@ -115,6 +116,7 @@ class InteractionsConfig(Config):
             task=self.task,
             target=self.rating_column or "",
             class_names=_class_names(self),
+            rated_low=_rated_low(whole, log, self),
         )
         notes += [*said_of_users, *said_of_items]
         if notes:
@@ -221,6 +223,20 @@ def _kept(log: _Log, config: InteractionsConfig, source: str) -> tuple[_Log, lis
     left = [f"{len(np.unique(codes)):,}" for codes in (log.users, log.items)]
     said = f"{what}; {len(log.users):,} interactions of {left[0]} users and {left[1]} items are left"
     return log, [said] if taken else []
+
+
+def _rated_low(whole: _Log, left: _Log, config: InteractionsConfig) -> tuple[Rows, Rows]:
+    """Return users and items, by their places among those that are left, of what a ranking leaves out for its rating."""
+    if config.task != "ranking" or config.min_rating is None or whole.ratings is None:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    low = whole.take(np.flatnonzero(whole.ratings < config.min_rating))
+    known = np.isin(low.users, left.users) & np.isin(low.items, left.items)
+    n_items = int(whole.items.max()) + 1
+    # Who rated an item twice, low and high, has it among what is learnt from.
+    known &= ~np.isin(low.users * n_items + low.items, left.users * n_items + left.items)
+    users = np.searchsorted(np.unique(left.users), low.users[known])
+    items = np.searchsorted(np.unique(left.items), low.items[known])
+    return users.astype(np.int64), items.astype(np.int64)
 
 
 def _coded(all_ids: "pl.Series", codes: Rows) -> tuple[Ids, Rows]:

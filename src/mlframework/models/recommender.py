@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from mlframework.errors import DataError, RunError
 from mlframework.learners.base import Prediction
 from mlframework.metrics import ranking
+from mlframework.models.compressed_rows import some_rows, with_pairs
 from mlframework.runs import FORMAT, read_json, replacing, write_json
 
 if TYPE_CHECKING:
@@ -21,8 +23,15 @@ if TYPE_CHECKING:
     from mlframework.learners.ranking import Vectors
 
 Id = int | str
+Ints = NDArray[np.int64]
 FEW = 5
-_ARRAYS = {"user_vecs": np.float32, "item_vecs": np.float32, "seen_indptr": np.int64, "seen_items": np.int64}
+_ARRAYS = {
+    "user_vecs": np.float32,
+    "item_vecs": np.float32,
+    "seen_indptr": np.int64,
+    "seen_items": np.int64,
+    "rated_low": np.int64,
+}
 """The arrays of an artifact, each in a file of its name, and their type."""
 
 
@@ -82,6 +91,7 @@ def exporter(
             "item_vecs": vectors.items,
             "seen_indptr": matrix.indptr,
             "seen_items": matrix.indices,
+            "rated_low": np.stack(catalogue.rated_low),
         }
         for name, array in arrays.items():
             _write_array(folder / f"{name}.npy", array.astype(np.float32 if name.endswith("vecs") else np.int64))
@@ -124,6 +134,7 @@ class Recommender:
         self._link = Link(**{**link, "class_names": None if names is None else (names[0], names[1])})
         self._user_vecs, self._item_vecs = arrays["user_vecs"], arrays["item_vecs"]
         self._indptr, self._seen = arrays["seen_indptr"], arrays["seen_items"]
+        self._rated_low = arrays["rated_low"]
         self._user_rows = {user: row for row, user in enumerate(self.users)}
         self._item_rows = {item: row for row, item in enumerate(self.items)}
 
@@ -164,7 +175,7 @@ class Recommender:
         Args:
             user_ids: ids as the data has them; one id is taken for a list of one.
             k: how many items; a user who has seen nearly all gets fewer.
-            exclude_seen: leave out what the user had in training.
+            exclude_seen: leave out what the user had in training, and what the user rated below `min_rating`.
             unknown: what a user gets who was not in training: an error, or the most popular items.
 
         Raises:
@@ -176,14 +187,17 @@ class Recommender:
         ids = _listed(user_ids)
         rows = np.array([self._trained_row(user) for user in ids], dtype=np.int64)
         strangers = [user for user, row in zip(ids, rows, strict=True) if row < 0]
-        if strangers and unknown == "error":
+        wrong_type = next((hint for user in strangers if (hint := _hint(user, self.users))), "")
+        # Ids of another type are a mistake, whatever is asked for strangers: they would all be strangers.
+        if strangers and (unknown == "error" or wrong_type):
+            remedy = "" if wrong_type else "; unknown='popular' gives such users the most popular items"
             raise DataError(
                 f"{_few(strangers)}: not among the {int((np.diff(self._indptr) > 0).sum()):,} users with interactions in "
-                f"training{_hint(strangers[0], self.users)}; unknown='popular' gives such users the most popular items"
+                f"training{wrong_type}{remedy}"
             )
         found: list[list[Recommendation]] = [self._popular(k) if row < 0 else [] for row in rows]
         known = np.flatnonzero(rows >= 0)
-        indptr, seen = self._seen_by(rows[known]) if exclude_seen else (None, None)
+        indptr, seen = some_rows(*self._excluded, rows[known]) if exclude_seen else (None, None)
         items, scores = ranking.top(self._user_vecs[rows[known]], self._item_vecs, indptr, seen, k)
         for place, row_items, row_scores in zip(known, items, scores, strict=True):
             found[place] = self._recommendations(row_items, row_scores)
@@ -225,21 +239,21 @@ class Recommender:
         scores = np.einsum("nd,nd->n", self._user_vecs[user_rows], self._item_vecs[item_rows])
         return [self._link.prediction(float(score)) for score in scores]
 
+    @cached_property
+    def _excluded(self) -> tuple[Ints, Ints]:
+        """What is none to recommend to each user, as a CSR matrix's indptr and indices."""
+        return with_pairs(self._indptr, self._seen, self._rated_low)
+
     def _checked(self, k: int, most: int) -> int:
-        if not 1 <= k <= most:
-            raise DataError(f"k: {k} should be from 1 to {most:,}, the number of items there are to choose from")
-        return k
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= most:
+            raise DataError(
+                f"k: {k!r} should be a whole number from 1 to {most:,}, as there are so many items to choose from"
+            )
+        return int(k)
 
     def _trained_row(self, user: Id) -> int:
         row = self._user_rows.get(user, -1)
         return row if row >= 0 and self._indptr[row + 1] > self._indptr[row] else -1
-
-    def _seen_by(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return what these users have seen, as a CSR matrix's indptr and indices."""
-        starts, lengths = self._indptr[rows], self._indptr[rows + 1] - self._indptr[rows]
-        indptr = np.concatenate([[0], np.cumsum(lengths)])
-        places = np.arange(indptr[-1]) - np.repeat(indptr[:-1] - starts, lengths)
-        return indptr, self._seen[places]
 
     def _popular(self, k: int) -> list[Recommendation]:
         counts = np.bincount(self._seen, minlength=len(self.items))
@@ -253,16 +267,17 @@ class Recommender:
     def _rows(self, ids: Sequence[Id], known: Mapping[Id, int], what: str) -> NDArray[np.int64]:
         strange = [each for each in ids if each not in known]
         if strange:
+            rows = f" (row {next(row for row, each in enumerate(ids, 1) if each not in known)})" if len(ids) > 1 else ""
             raise DataError(
-                f"{_few(list(dict.fromkeys(strange)))}: not among the {len(known):,} {what} that the model was trained "
-                f"with{_hint(strange[0], list(known))}"
+                f"{_few(list(dict.fromkeys(strange)))}{rows}: not among the {len(known):,} {what} that the model was trained "
+                f"with{_hint(strange[0], list(known))}; nothing is known of them: take such rows out"
             )
         return np.array([known[each] for each in ids], dtype=np.int64)
 
 
 def _misfit(arrays: Mapping[str, NDArray[Any]], n_users: int, n_items: int) -> str | None:
     """Return the array that does not fit the numbers of users and items, or None."""
-    users, items, indptr, seen = (arrays[name] for name in _ARRAYS)
+    users, items, indptr, seen, low = (arrays[name] for name in _ARRAYS)
     if items.ndim != 2 or len(items) != n_items:
         return "item_vecs"
     if users.shape != (n_users, items.shape[1]):
@@ -270,7 +285,11 @@ def _misfit(arrays: Mapping[str, NDArray[Any]], n_users: int, n_items: int) -> s
     if indptr.shape != (n_users + 1,) or indptr[0] != 0 or np.any(np.diff(indptr) < 0):
         return "seen_indptr"
     fits = seen.shape == (indptr[-1],) and seen.min(initial=0) >= 0 and seen.max(initial=-1) < n_items
-    return None if fits else "seen_items"
+    if not fits:
+        return "seen_items"
+    pairs = low.ndim == 2 and len(low) == 2 and low.min(initial=0) >= 0
+    fits = pairs and low[0].max(initial=-1) < n_users and low[1].max(initial=-1) < n_items
+    return None if fits else "rated_low"
 
 
 def _as_text(ids: list[Id], known: Sequence[Id]) -> list[Id]:
@@ -279,6 +298,8 @@ def _as_text(ids: list[Id], known: Sequence[Id]) -> list[Id]:
 
 
 def _listed(ids: Id | Sequence[Id]) -> list[Id]:
+    if isinstance(ids, bool | float) or not isinstance(ids, int | str | np.integer | Iterable):
+        raise DataError(f"ids should be ids or a list of them, got {ids!r}")
     listed = [ids] if isinstance(ids, int | str | np.integer) else list(ids)
     return [int(each) if isinstance(each, np.integer) else each for each in listed]
 
