@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError
 
 from mlframework.config import schema
 from mlframework.config.base import Config
+from mlframework.data import DATASETS
 from mlframework.models import MODELS
 from mlframework.search.config import ConfigFile
 
@@ -204,6 +205,7 @@ def test_leaves_are_without_what_is_excluded_and_every_leaf_is_not() -> None:
 @pytest.mark.parametrize("model", sorted(set(MODELS)))
 def test_whatever_is_excluded_is_a_setting_or_a_section(model: str) -> None:
     """A misspelt key would exclude nothing."""
-    known = {leaf.key for leaf in schema.every_leaf(ConfigFile, {"model": {"architecture": "mlp"}})}
+    trees = [{"model": {"architecture": "mlp"}, "data": {"type": name}} for name in DATASETS]
+    known = {leaf.key for tree in trees for leaf in schema.every_leaf(ConfigFile, tree)}
     sections = {key.rpartition(".")[0] for key in known}
     assert set(MODELS[model].excludes) <= known | sections
