@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlframework.cli import console
+from mlframework.cli import console, find_lr
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides
 from mlframework.errors import ConfigError, MlframeworkError, Problem, RunError
 
@@ -49,6 +49,7 @@ def _parser() -> Parser:
         "--cross-validate", nargs="?", const=0, type=int, metavar="N",
         help="train on N folds instead of one split (default: search.cross_validation.n_folds), and show a table",
     )  # fmt: skip
+    find_lr.add_options(parser)
     parser.add_argument(
         "--print-config", action="store_true", help="show every setting with its value, and train nothing"
     )
@@ -58,6 +59,7 @@ def _parser() -> Parser:
 def _main() -> None:
     arguments, extra = _parser().parse_known_args()
     overrides = parse_overrides(extra)
+    find_lr.check(arguments, overrides)
     if arguments.resume is not None:
         return _resume(arguments, overrides)
     if arguments.config is None:
@@ -73,6 +75,8 @@ def _main() -> None:
         console.out().print(f"hyperparameters of {arguments.hyperparameters}: {shown}")
     if read.dropped:
         console.out().print(f"dropped, since the new choice has no such setting: {', '.join(read.dropped)}")
+    if arguments.find_lr:
+        return find_lr.find(read, _experiment(read)[0], arguments, overrides, RUNS)
     if arguments.cross_validate is None:
         return _train(read, arguments.mode)
     if arguments.mode == "final":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,6 +130,21 @@ class Learner(Protocol):
 
     def export(self, folder: Path) -> None:
         """Write what a predictor needs into a folder: weights and `model_meta.json`."""
+
+
+@runtime_checkable
+class Steps(Protocol):
+    """What a learner offers besides whose epochs are made of optimizer steps; the epoch loop has no need of it.
+
+    These steps belong to no epoch: no schedule moves, and nothing is measured but their loss. Whoever takes them keeps a
+    copy of the state beforehand, and gives it back afterwards.
+    """
+
+    def steps(self, lrs: Iterable[float]) -> Iterator[float]:
+        """Take a step at each learning rate, as in training, and yield the mean loss of its examples before the step.
+
+        A step is taken when its loss is asked for. The training split begins again where it ends.
+        """
 
 
 @dataclass(frozen=True)

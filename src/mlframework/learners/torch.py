@@ -3,8 +3,9 @@
 import copy
 import io
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mlframework.data.batches import Batches, Fetch
 from mlframework.errors import CheckpointError, TrainingError
 from mlframework.learners.base import LearnerSpec, Outputs, RankingReport, ignore_batches, n_cores, wanted_metrics
 from mlframework.learners.judges import ExampleJudge, Judge
-from mlframework.learners.precision import Accumulation, Clip, Precision, build_precision
+from mlframework.learners.precision import Accumulation, Batch, Clip, Precision, build_precision
 from mlframework.learners.tasks import Task
 from mlframework.optim import Schedule
 
@@ -109,15 +110,7 @@ class TorchLearner:
                 stepping.schedule.after_epoch(self._watched)
         self.module.train()
         for group in stepping.accumulation.groups(self._batches):
-            for batch in group:
-                inputs, targets = batch
-                with stepping.precision.autocast():
-                    raw = self.module(*inputs)
-                    loss = self._loss(raw, targets)
-                stepping.precision.backward(stepping.accumulation.share(loss, batch, group, self._weight))
-                self._judge.note(raw.detach(), targets, loss.detach())
-            stepping.precision.step(stepping.optimizer, stepping.clip)
-            stepping.optimizer.zero_grad(set_to_none=True)
+            self._step(group, self._judge.note)
             stepping.schedule.after_step()
             done += len(group)
             self.on_batch(done, n_batches)
@@ -125,6 +118,32 @@ class TorchLearner:
         found = self._judge.epoch()
         self._watched = found["loss"]
         return found
+
+    def steps(self, lrs: Iterable[float]) -> Iterator[float]:
+        """Take a step at each learning rate, and yield its loss; the schedule has no say. See `Steps`."""
+        stepping = self._stepping
+        self.module.train()
+        epochs = iter(lambda: stepping.accumulation.groups(self._batches), None)
+        for lr, group in zip(lrs, chain.from_iterable(epochs), strict=False):
+            for parameters in stepping.optimizer.param_groups:
+                parameters["lr"] = lr
+            yield float(sum(self._step(group, _pass_over)))
+
+    def _step(self, group: list[Batch], note: Callable[[Tensor, Tensor, Tensor], None]) -> list[Tensor]:
+        """Take a step on its batches, tell `note` of each, and return their shares of the step's mean loss."""
+        stepping, shares = self._stepping, []
+        for batch in group:
+            inputs, targets = batch
+            with stepping.precision.autocast():
+                raw = self.module(*inputs)
+                loss = self._loss(raw, targets)
+            share = stepping.accumulation.share(loss, batch, group, self._weight)
+            stepping.precision.backward(share)
+            note(raw.detach(), targets, loss.detach())
+            shares.append(share.detach())
+        stepping.precision.step(stepping.optimizer, stepping.clip)
+        stepping.optimizer.zero_grad(set_to_none=True)
+        return shares
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Return the metrics of a split."""
@@ -181,11 +200,17 @@ class TorchLearner:
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise CheckpointError(f"the checkpoint is of another model or optimizer: {reason}") from None
+        # A step that was cut short leaves gradients, which the next one would add to.
+        self._stepping.optimizer.zero_grad(set_to_none=True)
         self._judge.forget()
 
     def export(self, folder: Path) -> None:
         """Write the serving artifact."""
         self._export(self.module, folder)
+
+
+def _pass_over(raw: Tensor, targets: Tensor, loss: Tensor) -> None:
+    """Take no note of a batch."""
 
 
 def on_device(spec: LearnerSpec) -> LearnerSpec:

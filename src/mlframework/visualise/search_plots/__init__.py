@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlframework.visualise.search_plots import (
     contour,
+    importance_significance,
     intermediate_values,
     optimization_history,
     parallel_coordinate,
@@ -28,12 +29,14 @@ class Plot:
             PlotError, with the reason and what to do, where it cannot be drawn.
         draw: that data to a figure. Raises MissingExtraError where plotly is not installed.
         uses_params: whether the parameters asked for have a bearing on it.
+        by_default: whether it is drawn where no plot is named; one that takes long is not.
     """
 
     shows: str
     compute: Callable[[StudyView, Sequence[str]], Any]
     draw: Callable[[Any], "go.Figure"]
     uses_params: bool
+    by_default: bool = True
 
 
 PLOTS: dict[str, Plot] = {
@@ -42,6 +45,13 @@ PLOTS: dict[str, Plot] = {
     ),
     "param_importances": Plot(
         "which parameters decided the value", param_importances.compute, param_importances.draw, True
+    ),
+    "importance_significance": Plot(
+        "how sure that is: intervals, p-values, rank correlations",
+        importance_significance.compute,
+        importance_significance.draw,
+        uses_params=True,
+        by_default=False,
     ),
     "slice": Plot("the value against each parameter", slice.compute, slice.draw, True),
     "contour": Plot("the value over two parameters", contour.compute, contour.draw, True),
