@@ -241,13 +241,23 @@ def test_a_config_that_cannot_be_trained_fails_the_trial() -> None:
     assert "half is not enough" in [record.reason for record in end.records]
 
 
+def alike(value: float) -> list[float]:
+    """Return values that train alike, to the last digit of a float32: the same one would not be trained twice."""
+    return [value * (1 + number * 1e-12) for number in range(8)]
+
+
 def test_bad_trials_are_pruned_and_good_ones_are_not() -> None:
-    space = {"optimizer.lr": {"type": "categorical", "choices": [0.05, 1e-7]}}
+    space = {"optimizer.lr": {"type": "categorical", "choices": [*alike(0.05), *alike(1e-7)]}}
     pruner = {"type": "MedianPruner", "n_startup_trials": 2, "n_warmup_steps": 1}
     watcher = Watched()
-    study, end = run_search({"search_space": space, "search.pruner": pruner, "search.n_trials": 12}, watcher=watcher)
+    changes = {
+        "search_space": space,
+        "search.pruner": pruner,
+        "search.n_trials": 12,
+    }
+    study, end = run_search(changes, watcher=watcher)
     pruned = [record for record in end.records if record.state == "pruned"]
-    assert pruned and {record.params["optimizer.lr"] for record in pruned} == {1e-7}
+    assert pruned and {record.params["optimizer.lr"] for record in pruned} <= set(alike(1e-7))
     assert {record.number for record in pruned}.isdisjoint({0, 1})
     for record in pruned:
         lines = study.spec.folder.trial(record.number).metrics.read_text().splitlines()
@@ -274,16 +284,17 @@ def test_bad_trials_of_every_recommender_are_pruned(
         "MedianPruner": {"type": "MedianPruner", "n_startup_trials": 2, "n_warmup_steps": 3},
         "HyperbandPruner": {"type": "HyperbandPruner", "min_resource": 4, "max_resource": 8, "reduction_factor": 2},
     }
-    space = {key: {"type": "categorical", "choices": choices} for key, choices in bad.items()}
+    ((key, (good, worse)),) = bad.items()
+    space = {key: {"type": "categorical", "choices": [*alike(good), *alike(worse)]}}
     watcher = Watched()
     study, end = search_log(
         planted["als"]["data"], model, space, training={"num_epochs": 8}, watcher=watcher, n_trials=16,
         pruner=pruners[pruner],
     )  # fmt: skip
-    ((key, (good, worse)),) = bad.items()
     pruned = [record for record in end.records if record.state == "pruned"]
-    assert pruned and {record.params[key] for record in pruned} == {worse}
-    assert {record.state for record in end.records if record.params[key] == good} == {"complete"}
+    assert pruned and {record.params[key] for record in pruned} <= set(alike(worse))
+    counting = [record for record in end.records if record.counts]
+    assert {record.state for record in counting if record.params[key] in alike(good)} == {"complete"}
     for record in pruned:
         told = [epoch for number, epoch, _ in watcher.epochs if number == record.number]
         assert told == list(range(1, record.epochs + 1)) and record.epochs < 8, "it has not trained on"

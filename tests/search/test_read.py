@@ -1,6 +1,7 @@
 """Reading a config file for a command: every problem of it at once, the search's included."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -374,3 +375,100 @@ def test_feature_tables_mean_nothing_to_als_and_bpr(read: Read) -> None:
     for name in ("als", "bpr"):
         found = refusals(read, features.replace("architecture: als, alpha: 3.0", f"architecture: {name}"))
         assert [f"data.user_features: means nothing to {name}; take it out" in each for each in found] == [True]
+
+
+# Constraints
+
+
+def constrained(*texts: str) -> str:
+    """Return a config whose first constraint stands at 9:7."""
+    space = (
+        "    model.hidden_size: {type: int, low: 4, high: 64}\n"
+        "    optimizer.type: {type: categorical, choices: [sgd, adam]}\n"
+        "    optimizer.lr: {type: loguniform, low: 1e-4, high: 0.1}\n"
+    )
+    listed = "".join(f"    - {json.dumps(text)}\n" for text in texts)
+    return f"{TABLE}search:\n  search_space:\n{space}  constraints:\n{listed}"
+
+
+def test_constraints_stand_in_the_space(read: Read) -> None:
+    texts = ["model.hidden_size * optimizer.lr <= 1", "optimizer.momentum < 0.95 or optimizer.lr < 0.01"]
+    found = read(constrained(*texts))
+    assert [constraint.text for constraint in found.space.constraints] == texts
+    assert found.config.search.constraints == texts
+    assert read(TABLE + SPACE).space.constraints == ()
+
+
+def test_every_wrong_constraint_is_reported_with_its_place(read: Read) -> None:
+    texts = (
+        "model.hidden_size *",
+        "open('x') == 1",
+        "model.hiden_size < 3 and optimizer.lr < 1",
+        "model.architecture > 3",
+        "'a' < 3",
+        "optimizer.lr < 0.09",
+        "optimizer.lr  <  0.09",
+        "optimizer < 3",
+        "search.n_trials < 3",
+    )
+    found = refusals(read, constrained(*texts) + "  n_trials: 0\n")
+    assert [re.sub(r"; a constraint may .*", "", each) for each in found] == [
+        "c.yaml:9:7: search.constraints.0: column 1: is no expression (invalid syntax)",
+        "c.yaml:10:7: search.constraints.1: column 1: calls a function",
+        "c.yaml:11:7: search.constraints.2: column 1: model.hiden_size: unknown setting; did you mean 'model.hidden_size'?",
+        "c.yaml:13:7: search.constraints.4: column 7: < compares text with a number",
+        "c.yaml:15:7: search.constraints.6: stands there twice; leave one out",
+        "c.yaml:16:7: search.constraints.7: column 1: optimizer: unknown setting; did you mean 'optimizer.lr'?",
+        "c.yaml:17:7: search.constraints.8: column 1: search.n_trials: unknown setting; --print-config lists the settings",
+        "c.yaml:18:13: search.n_trials: should be greater than 0, got 0",
+    ]
+
+
+def test_a_setting_of_another_kind_is_reported_once_the_rest_is_right(read: Read) -> None:
+    assert refusals(read, constrained("model.architecture * 2 > 3")) == [
+        "c.yaml:9:7: search.constraints.0: column 1: model.architecture is 'mlp', text, where a number is needed"
+    ]
+    assert refusals(read, constrained("training.gradient_clipping < 3")) == [
+        "c.yaml:9:7: search.constraints.0: column 30: < compares null with a number"
+    ]
+    read(constrained("training.gradient_clipping == null or training.gradient_clipping < 3"))
+
+
+def test_a_constraint_that_nothing_keeps_is_reported(read: Read) -> None:
+    found = refusals(read, constrained("model.hidden_size < 4", "optimizer.lr < 1", "optimizer.lr > 1"))
+    assert found == [
+        "c.yaml:9:7: search.constraints.0: none of 1,000 random draws keeps it; widen the space or mend the constraint",
+        "c.yaml:11:7: search.constraints.2: none of 1,000 random draws keeps it; widen the space or mend the constraint",
+    ]
+    (together,) = refusals(read, constrained("model.hidden_size < 10", "model.hidden_size > 20"))
+    assert together.startswith("c.yaml:8:3: search.constraints: none of 1,000 random draws keeps all of them together")
+    assert "'model.hidden_size > 20' alone is kept by 7" in together
+
+
+def test_constraints_that_are_no_list_of_texts(read: Read) -> None:
+    (found,) = refusals(read, TABLE + SPACE + "  constraints: optimizer.lr < 1\n")
+    assert found == "c.yaml:6:16: search.constraints: should be a valid list, got 'optimizer.lr < 1'"
+    (found,) = refusals(read, TABLE + SPACE + "  constraints: [3]\n")
+    assert found.startswith("c.yaml:6:17: search.constraints.0: should be a valid string, got 3")
+
+
+def test_a_broken_section_is_not_blamed_on_a_constraint(read: Read) -> None:
+    text = TABLE + "optimizer: {type: sdg}\n" + SPACE + "  constraints: [optimizer.lr < 1]\n"
+    (found,) = refusals(read, text)
+    assert "unknown optimizer 'sdg'" in found
+
+
+def test_an_override_that_leaves_a_constraint_without_a_chance_concerns_the_search_alone(read: Read) -> None:
+    text = TABLE + SPACE + "  constraints: [training.batch_size <= 128]\n"
+    found = read(text, batch_size="256")
+    assert [problem.what for problem in found.conflicts] == [
+        "none of 1,000 random draws keeps it; widen the space or mend the constraint"
+    ]
+    assert read(text).conflicts == []
+
+
+def test_an_unknown_policy_for_duplicates(read: Read) -> None:
+    (found,) = refusals(read, TABLE + SPACE + "  on_duplicate: resampel\n")
+    assert found.startswith("c.yaml:6:17: search.on_duplicate: should be 'resample', 'reuse' or 'replicate'")
+    assert found.endswith("did you mean 'resample'?")
+    assert read(TABLE + SPACE).config.search.on_duplicate == "resample"

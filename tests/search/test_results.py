@@ -180,7 +180,7 @@ def test_a_metric_to_maximize() -> None:
 
 
 def test_a_study_without_a_complete_trial_has_results_and_no_best() -> None:
-    broken: dict[str, Any] = {"optimizer.lr": {"type": "categorical", "choices": [1e30]}}
+    broken: dict[str, Any] = {"optimizer.lr": {"type": "categorical", "choices": [1e30, 2e30]}}
     study, _ = run_search({"search.n_trials": 2, "search_space": broken})
     results = json.loads(study.spec.folder.results.read_text())
     assert (results["best_trial"], results["best_value"], results["best_params"]) == (None, None, None)

@@ -4,6 +4,7 @@ import optuna
 import pytest
 
 from mlframework.errors import PlotError
+from mlframework.search.duplicates import REDRAWN
 from mlframework.visualise.study_view import StudyView, resolve_params, short_names
 from mlframework.visualise.wording import hover, short, standing, subtitle
 
@@ -118,3 +119,17 @@ def test_hover_has_number_value_and_every_parameter(view: StudyView) -> None:
 )
 def test_short(value: object, text: str) -> None:
     assert short(value) == text
+
+
+def test_draws_that_were_never_trained_are_counted_apart() -> None:
+    study = optuna.create_study()
+    for state, marks in (
+        ("PRUNED", {REDRAWN: "infeasible"}),
+        ("FAIL", {REDRAWN: "duplicate"}),
+        ("PRUNED", {}),
+        ("FAIL", {}),
+    ):
+        study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState[state], user_attrs=marks))
+    view = StudyView.of(study, "val_loss")
+    assert [trial.number for trial in view.pruned] == [2]
+    assert view.counts == {"pruned": 1, "failed": 1, "infeasible": 1, "duplicate": 1}

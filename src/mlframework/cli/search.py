@@ -155,7 +155,8 @@ def _summarise(study: OpenStudy, end: SearchEnd, resume: str) -> None:
 
     screen = console.out()
     if end.why == "timeout":
-        screen.print(f"the time is up: {len(end.records)} of {study.n_trials} trials; go on with: {resume}")
+        done = sum(record.counts for record in end.records)
+        screen.print(f"the time is up: {done} of {study.n_trials} trials; go on with: {resume}")
     if end.why == "others":
         screen.print("the last trials are still being trained by other processes")
     if best_of(end.records, study.spec.direction) is None:

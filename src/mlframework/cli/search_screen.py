@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from mlframework.search.duplicates import REDRAWN_STATES
+from mlframework.search.feasibility import is_feasible, shares
 from mlframework.search.results import TrialRecord, best_of
+from mlframework.search.samplers import GridSampler, grid_cells, grid_coverage
 from mlframework.search.storage import masked
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 _ROWS = 15  # of the live table: the latest trials, and the best one
 _MAX_PARAMS = 6
 _WIDTH_WITHOUT_PARAMS, _WIDTH_OF_PARAM = 52, 14
+_ENDED = ("complete", "pruned", "failed")
 _COLOURS = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
 
 
@@ -39,7 +43,7 @@ def print_plan(console: Console, study: OpenStudy, dropped: Sequence[str]) -> No
     from rich.table import Table
 
     spec = study.spec
-    have = len(study.trials())
+    have = sum(TrialRecord.of(trial).counts for trial in study.trials())
     console.print(
         f"study {spec.name}: {spec.direction} {spec.metric}, {study.n_trials} trials{f', {have} there already' if have else ''}"
     )
@@ -53,12 +57,28 @@ def print_plan(console: Console, study: OpenStudy, dropped: Sequence[str]) -> No
         conditions = "; ".join(f"{name}: {_few(wanted)}" for name, wanted in parameter.when.items())
         table.add_row(key, parameter.describe(), conditions)
     console.print(table)
+    if spec.most_trials is not None and study.n_trials == spec.most_trials < spec.n_trials:
+        console.print(f"  {_all_combinations(study)}: {spec.n_trials} were asked for")
+    for text, share in shares(spec.space).items():
+        console.print(f"  constraint {text}: {share}", markup=False)
     for choice, keys in spec.space.dropped().items():
         console.print(
             f"  with {choice}, these settings of the config have no meaning and are dropped: {', '.join(keys)}"
         )
     if dropped:
         console.print(f"  dropped, since the new choice has no such setting: {', '.join(dropped)}")
+
+
+def _coverage(study: OpenStudy, records: Sequence[TrialRecord]) -> str:
+    """Say how much of a grid was tried; what failed was not."""
+    space = study.spec.space
+    cells = [cell for cell in grid_cells(space.parameters) if is_feasible(space, cell)]
+    tried, there = grid_coverage(cells, (record.params for record in records if record.state in ("complete", "pruned")))
+    return f"grid: {tried} of {there} cells"
+
+
+def _all_combinations(study: OpenStudy) -> str:
+    return f"the search space has {study.spec.most_trials} combinations, each is trained once"
 
 
 def _few(wanted: object) -> str:
@@ -72,7 +92,11 @@ def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord
     counts = {state: sum(record.state == state for record in records) for state in _COLOURS}
     shown = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     folder = study.spec.folder
-    console.print(f"\n{len(records)} trials: {shown}")
+    console.print(f"\n{sum(record.counts for record in records)} trials: {shown}{_beside(records)}")
+    if study.spec.most_trials is not None and sum(counts[s] for s in _ENDED) >= study.spec.most_trials:
+        console.print(f"{_all_combinations(study)}: the search has tried them all")
+    if isinstance(study.spec.sampler, GridSampler):
+        console.print(_coverage(study, records))
     console.print(f"best trial: {best.number}\nbest {study.spec.metric}: {best.value} (epoch {best.best_epoch})")
     for key, value in best.params.items():
         console.print(f"  {key}: {_number(value)}")
@@ -83,6 +107,16 @@ def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord
         f"see it:    ml-visualise --mode search --study-name {study.spec.name}\n"
         f"read it:   {folder.results}, {folder.trials}"
     )
+
+
+def _beside(records: Sequence[TrialRecord]) -> str:
+    """Say what was not trained: values taken over, and draws that took none of the study's trials."""
+    reused = sum(record.same_as is not None for record in records)
+    redrawn = {state: sum(record.state == state for record in records) for state in REDRAWN_STATES}
+    shown = [f"{reused} of them took over a former trial's outcome"] if reused else []
+    again = ", ".join(f"{count} {state}" for state, count in redrawn.items() if count)
+    shown += [f"drawn again: {again}"] if again else []
+    return "".join(f"; {each}" for each in shown)
 
 
 class SearchScreen:
@@ -134,7 +168,12 @@ class SearchScreen:
         if self._live is None:
             record = self._records[number]
             best = best_of(self._records, self._study.spec.direction)
+            if not record.counts:
+                self._console.print(f"trial {number}: {record.reason}; it counts as none", markup=False)
+                return
             ending = f"{record.value:.6g}" if record.value is not None else record.reason
+            if record.same_as is not None and record.value is not None:
+                ending = f"{ending}, {record.reason}"
             so_far = f"; best {best.value:.6g} (trial {best.number})" if best is not None else ""
             self._console.print(
                 f"trial {number}: {record.state}, {ending}, {record.epochs} epochs, {record.seconds or 0:.1f} s{so_far}"
@@ -148,11 +187,12 @@ class SearchScreen:
     def _table(self) -> Table:
         from rich.table import Table
 
-        records, best = self._records, best_of(self._records, self._study.spec.direction)
+        records = [record for record in self._records if record.counts]
+        best = best_of(records, self._study.spec.direction)
         # As many parameters as there is room for: the value must not be cut.
         room = max(1, (self._console.width - _WIDTH_WITHOUT_PARAMS) // _WIDTH_OF_PARAM)
         keys = list(self._study.spec.space.parameters)[: min(room, _MAX_PARAMS)]
-        done = sum(record.state in ("complete", "pruned", "failed") for record in records)
+        done = sum(record.state in _ENDED for record in records)
         top = (
             f"best {best.value:.6g} (trial {best.number})"
             if best is not None and best.value is not None
@@ -184,7 +224,8 @@ class SearchScreen:
             value = f"{record.value:.6g}" if record.value is not None else "-"
             seconds = f"{record.seconds:.1f} s" if record.seconds is not None else ""
             params = (_number(record.params[key]) if key in record.params else "" for key in keys)
-            table.add_row(str(record.number), record.state, value, str(record.epochs), seconds, *params, style=style)
+            state = record.state if record.same_as is None else f"= trial {record.same_as}"
+            table.add_row(str(record.number), state, value, str(record.epochs), seconds, *params, style=style)
         if running is not None:
             value = f"{running.value:.6g}" if running.value is not None else "-"
             seconds = f"{time.monotonic() - running.started:.1f} s"

@@ -1,6 +1,6 @@
 """The `search:` section, and the whole config file: a training run with an optional search."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -9,9 +9,10 @@ from mlframework.config.base import Config
 from mlframework.experiment import ExperimentConfig
 from mlframework.metrics import Direction
 from mlframework.plans import CrossValidation
+from mlframework.search.duplicates import OnDuplicate
 from mlframework.search.parameters import Parameter
 from mlframework.search.pruners import MedianPruner, PrunerConfig
-from mlframework.search.samplers import SamplerConfig, TPESampler
+from mlframework.search.samplers import ALGORITHMS, SamplerConfig, TPESampler
 
 
 class SearchConfig(Config):
@@ -30,16 +31,42 @@ class SearchConfig(Config):
     """What is searched for; null: the config's `metric`."""
     direction: Literal["maximize", "minimize"] | None = None
     """Has to agree with the metric, which knows it; may be left out."""
+    algorithm: Literal["bayesian", "optuna", "hyperopt"] | None = None
+    """Short name of a sampler with its defaults, in place of `sampler`: GPSampler, TPESampler or HyperoptSampler."""
     sampler: SamplerConfig = TPESampler()
     """What suggests hyperparameters."""
     pruner: PrunerConfig = MedianPruner()
     """What stops trials that promise nothing."""
     search_space: Annotated[dict[str, Parameter], Field(min_length=1)]
     """Dotted key of a setting, and the values to search."""
+    constraints: list[str] = []
+    """What every trial has to keep, as expressions over settings: `training.batch_size * data.image_size <= 4096`."""
+    on_duplicate: OnDuplicate = "resample"
+    """What becomes of a draw that a former trial has trained: `resample` draws again, `reuse` takes the former trial's
+    value, `replicate` trains it with another seed."""
     cross_validation: CrossValidation = CrossValidation()
     """Whether each trial is trained on several folds."""
     lease_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Seconds without a sign of life after which a process on another machine is taken for dead, and its trial taken over."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _algorithm_is_a_sampler(cls, section: Any) -> Any:
+        """Put the sampler where its short name stood, so that a config that is written out has one of the two."""
+        name = section.get("algorithm") if isinstance(section, dict) else None
+        if not isinstance(name, str) or name not in ALGORITHMS or "sampler" in section:
+            return section
+        rest = {key: value for key, value in section.items() if key != "algorithm"}
+        return {**rest, "sampler": {"type": ALGORITHMS[name]}}
+
+    @model_validator(mode="after")
+    def _one_sampler(self) -> "SearchConfig":
+        if self.algorithm is not None:
+            raise ValueError(
+                f"algorithm: {self.algorithm} means {ALGORITHMS[self.algorithm]} with its defaults, and sampler: names "
+                f"{self.sampler.type}; leave out algorithm: to keep the latter, or sampler: to keep the former"
+            )
+        return self
 
     @model_validator(mode="after")
     def _direction_agrees(self) -> "SearchConfig":

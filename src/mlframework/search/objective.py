@@ -22,11 +22,13 @@ from mlframework.errors import (
 )
 from mlframework.experiment import ExperimentConfig, start_run
 from mlframework.plans import Evaluation
-from mlframework.runs import RunDir, write_text
+from mlframework.runs import write_text
+from mlframework.search.draws import Verdict, judge, sampler_of
+from mlframework.search.duplicates import PLACE, REDRAWN, SAME_AS
 from mlframework.search.lease import Heartbeat, Lease
 from mlframework.search.results import BEST_EPOCH, METRICS, remove_checkpoints
 from mlframework.search.storage import translated
-from mlframework.search.study import PLACE, REASON, OpenStudy, quiet_optuna
+from mlframework.search.study import REASON, OpenStudy, quiet_optuna
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -59,45 +61,54 @@ class Outcome:
     Attributes:
         state: Optuna's name of the state: COMPLETE, PRUNED or FAIL.
         evaluation: what was found, for a complete trial.
-        reason: why it was pruned or failed.
+        reason: why it was pruned or failed, or not trained.
+        redrawn: `infeasible` or `duplicate` where its place draws again; it is none of the study's trials then.
+        same_as: number of the trial whose outcome it took over.
     """
 
     state: str
     evaluation: Evaluation | None = None
     reason: str | None = None
+    redrawn: str | None = None
+    same_as: int | None = None
 
 
 def run_place(study: OpenStudy, lease: Lease, load: LoadSplits, watcher: Watcher) -> None:
-    """Train the trial of a claimed place to its end, and tell the storage.
+    """Train the trial of a claimed place to its end, and tell the storage; what it draws in vain is drawn again.
 
     Raises:
         RunError: the study's folder cannot be written: nothing further can work.
         StorageError: the storage does not answer.
+        StudyError: nothing that is drawn keeps the constraints.
         KeyboardInterrupt, Terminated: the place is let go, its checkpoint kept.
     """
     spec = study.spec
     trial: Trial | None = None
     try:
-        with translated(spec.storage), quiet_optuna():
-            study.study.sampler = spec.sampler.build(spec.seed, lease.place, spec.space.parameters)
-            trial = _open_trial(study.study, lease)
-            lease = study.leases.bind(lease, trial.number)
-        with Heartbeat(study.leases, lease, spec.lease_seconds) as heartbeat:
-            outcome = _attempt(study, trial, spec.folder.trial(trial.number), load, watcher, heartbeat)
-        with translated(spec.storage):
-            # The last look before the commit: whoever lost the place meanwhile must not tell.
-            study.leases.renew(lease)
-            _tell(study.study, trial, outcome)
+        while True:
+            with translated(spec.storage), quiet_optuna():
+                # A place that was never bound to a trial has drawn nothing yet.
+                trials = [] if lease.trial is None else study.trials()
+                study.study.sampler = sampler_of(spec, lease.place, trials)
+                trial = _open_trial(study.study, lease)
+                lease = study.leases.bind(lease, trial.number)
+            with Heartbeat(study.leases, lease, spec.lease_seconds) as heartbeat:
+                outcome = _attempt(study, trial, lease.place, load, watcher, heartbeat)
+            with translated(spec.storage):
+                # The last look before the commit: whoever lost the place meanwhile must not tell.
+                study.leases.renew(lease)
+                _tell(study.study, trial, outcome)
+            watcher.trial_ended(trial.number)
+            if outcome.redrawn is None:
+                return
     except LeaseLost:
         if trial is not None:
             watcher.trial_lost(trial.number)
-        return
     except BaseException:
         # Where the storage is gone, the lease runs out by itself; what is raised is why the search ends.
         with suppress(StorageError), translated(spec.storage):
             study.leases.release(lease)
         raise
-    watcher.trial_ended(trial.number)
 
 
 def _open_trial(study: Study, lease: Lease) -> Trial:
@@ -108,27 +119,31 @@ def _open_trial(study: Study, lease: Lease) -> Trial:
     from optuna.trial import Trial, TrialState, create_trial
 
     storage = study._storage
-    left = [
-        frozen
-        for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if frozen.number == lease.trial or (lease.trial is None and frozen.user_attrs.get(PLACE) == lease.place)
-    ]
+    bound = [frozen for frozen in study.get_trials(deepcopy=False) if frozen.number == lease.trial]
+    is_open = not bound or REDRAWN in bound[0].user_attrs
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    left = [frozen for frozen in running if frozen.number == lease.trial]
+    left += [frozen for frozen in running if is_open and frozen.user_attrs.get(PLACE) == lease.place]
     if left:
         return Trial(study, left[0]._trial_id)
-    if lease.trial is not None:
+    if not is_open:
         raise LeaseLost(f"trial {lease.trial} was finished by another worker")
     template = create_trial(state=TrialState.RUNNING, user_attrs={PLACE: lease.place})
     return Trial(study, storage.create_new_trial(study._study_id, template_trial=template))
 
 
 def _attempt(
-    study: OpenStudy, trial: Trial, run: RunDir, load: LoadSplits, watcher: Watcher, heartbeat: Heartbeat
+    study: OpenStudy, trial: Trial, place: int, load: LoadSplits, watcher: Watcher, heartbeat: Heartbeat
 ) -> Outcome:
     spec = study.spec
+    run = spec.folder.trial(trial.number)
     try:
         with translated(spec.storage), quiet_optuna():
             params = spec.space.suggest(trial)
-        tree = spec.space.tree(params)
+            verdict = judge(study, trial, place, params)
+        if verdict.kind != "train":
+            return _untrained(verdict)
+        tree = spec.tree(params, verdict.seed)
         config = decode(ExperimentConfig, Document(tree, f"trial {trial.number}"))
         watcher.trial_started(trial.number, params, config.training.num_epochs)
         if not run.config.is_file():
@@ -150,6 +165,24 @@ def _attempt(
     except Exception as error:  # noqa: BLE001 - whatever a trial raises is its own failure; the search goes on
         write_text(run.path / "error.txt", traceback.format_exc())
         return Outcome("FAIL", reason=_reason(error))
+
+
+def _untrained(verdict: Verdict) -> Outcome:
+    """Return how a trial ends that is not trained.
+
+    A draw that breaks a constraint counts as pruned, since samplers learn from those; one that is there already as
+    failed, since they learn nothing from it.
+    """
+    if verdict.kind == "infeasible":
+        return Outcome("PRUNED", reason=verdict.reason, redrawn=verdict.kind)
+    former = verdict.same_as
+    if former is None:
+        return Outcome("FAIL", reason=verdict.reason, redrawn=verdict.kind)
+    evaluation = None
+    if former.state.name == "COMPLETE":
+        marks = former.user_attrs
+        evaluation = Evaluation(former.value or 0.0, marks[BEST_EPOCH], marks[METRICS], [])
+    return Outcome(former.state.name, evaluation, verdict.reason, same_as=former.number)
 
 
 def _reason(error: Exception) -> str:
@@ -196,6 +229,11 @@ def _tell(study: Study, trial: Trial, outcome: Outcome) -> None:
     try:
         if outcome.reason is not None:
             trial.set_user_attr(REASON, outcome.reason)
+        if outcome.same_as is not None:
+            trial.set_user_attr(SAME_AS, outcome.same_as)
+        if outcome.redrawn is not None:
+            # From here on the place is open again, whoever ends this trial.
+            trial.set_user_attr(REDRAWN, outcome.redrawn)
         if evaluation is not None:
             trial.set_user_attr(BEST_EPOCH, evaluation.best_epoch)
             trial.set_user_attr(METRICS, dict(evaluation.metrics))

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from mlframework.config.base import Config
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.trial import Trial
 
 Scalar = bool | int | float | str | None
@@ -32,6 +33,12 @@ class Categorical(Config):
                 raise ValueError(f"the choice {choice!r} stands there twice")
             seen.append((type(choice), choice))
         return self
+
+    def distribution(self) -> BaseDistribution:
+        """Return what Optuna knows of the values."""
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution(self.choices)
 
     def suggest(self, trial: Trial, key: str) -> Scalar:
         """Ask the trial's sampler for a value."""
@@ -72,6 +79,12 @@ class Uniform(Config):
             raise ValueError("log and step exclude each other; leave one out")
         return self
 
+    def distribution(self) -> BaseDistribution:
+        """Return what Optuna knows of the values."""
+        from optuna.distributions import FloatDistribution
+
+        return FloatDistribution(self.low, self.high, step=self.step, log=self.log)
+
     def suggest(self, trial: Trial, key: str) -> Scalar:
         """Ask the trial's sampler for a value."""
         return trial.suggest_float(key, self.low, self.high, step=self.step, log=self.log)
@@ -109,6 +122,12 @@ class LogUniform(Config):
     def _in_order(self) -> LogUniform:
         _check_bounds(self.low, self.high, log=True)
         return self
+
+    def distribution(self) -> BaseDistribution:
+        """Return what Optuna knows of the values."""
+        from optuna.distributions import FloatDistribution
+
+        return FloatDistribution(self.low, self.high, log=True)
 
     def suggest(self, trial: Trial, key: str) -> Scalar:
         """Ask the trial's sampler for a value."""
@@ -148,6 +167,12 @@ class Int(Config):
         if self.log and self.step != 1:
             raise ValueError("log and step exclude each other; leave one out")
         return self
+
+    def distribution(self) -> BaseDistribution:
+        """Return what Optuna knows of the values."""
+        from optuna.distributions import IntDistribution
+
+        return IntDistribution(self.low, self.high, step=self.step, log=self.log)
 
     def suggest(self, trial: Trial, key: str) -> Scalar:
         """Ask the trial's sampler for a value."""

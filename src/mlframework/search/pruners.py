@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mlframework.config.base import Config
+from mlframework.search.samplers.base import require
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -68,6 +70,102 @@ class HyperbandPruner(Config):
         return pruners.HyperbandPruner(self.min_resource, self.max_resource or num_epochs, self.reduction_factor)
 
 
+class SuccessiveHalvingPruner(Config):
+    """Asynchronous successive halving (Li et al., 2020, https://arxiv.org/abs/1810.05934): the best go on at each rung."""
+
+    type: Literal["SuccessiveHalvingPruner"]
+    min_resource: Annotated[int, Field(gt=0)] = 1
+    """Epochs before the first rung."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """One trial in so many goes on at each rung, and trains so many times as long until the next."""
+    min_early_stopping_rate: Annotated[int, Field(ge=0)] = 0
+    """Rungs that are left out at the start."""
+
+    def build(self, num_epochs: int) -> BasePruner:
+        """Return Optuna's pruner."""
+        from optuna import pruners
+
+        return pruners.SuccessiveHalvingPruner(self.min_resource, self.reduction_factor, self.min_early_stopping_rate)
+
+
+class ThresholdPruner(Config):
+    """Stops a trial whose value leaves fixed bounds: one that diverges, or that learns nothing."""
+
+    type: Literal["ThresholdPruner"]
+    lower: float | None = None
+    """Smallest value with which a trial goes on; null: no bound."""
+    upper: float | None = None
+    """Largest value with which a trial goes on; null: no bound."""
+    n_warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Epochs that every trial may train."""
+    interval_steps: Annotated[int, Field(gt=0)] = 1
+    """Epochs between two checks."""
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> ThresholdPruner:
+        if self.lower is None and self.upper is None:
+            raise ValueError("neither lower: nor upper: is given, nothing would ever be stopped; give one of them")
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            raise ValueError(f"upper: is {self.upper}, below lower, which is {self.lower}; swap them")
+        return self
+
+    def build(self, num_epochs: int) -> BasePruner:
+        """Return Optuna's pruner."""
+        from optuna import pruners
+
+        return pruners.ThresholdPruner(
+            lower=self.lower, upper=self.upper, n_warmup_steps=self.n_warmup_steps, interval_steps=self.interval_steps
+        )
+
+
+class WilcoxonPruner(Config):
+    """Stops a trial that a signed-rank test finds behind the best one, step by step; made for the folds of a cross-validation."""
+
+    type: Literal["WilcoxonPruner"]
+    p_threshold: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Stop below this p-value of the test (Wilcoxon, 1945, https://doi.org/10.2307/3001968); a larger one stops more."""
+    n_startup_steps: Annotated[int, Field(ge=0)] = 2
+    """Steps that both trials must have before the test is made."""
+
+    def build(self, num_epochs: int) -> BasePruner:
+        """Return Optuna's pruner.
+
+        Raises:
+            MissingExtraError: scipy is not installed.
+        """
+        require("scipy", "optuna", "WilcoxonPruner")
+        from optuna import pruners
+
+        with warnings.catch_warnings(action="ignore"):  # Optuna calls it experimental
+            return pruners.WilcoxonPruner(p_threshold=self.p_threshold, n_startup_steps=self.n_startup_steps)
+
+
+class PatientPruner(Config):
+    """Asks another pruner only about a trial that has not improved on itself for some epochs."""
+
+    type: Literal["PatientPruner"]
+    wrapped: Annotated[
+        MedianPruner | PercentilePruner | HyperbandPruner | SuccessiveHalvingPruner | ThresholdPruner | WilcoxonPruner,
+        Field(discriminator="type"),
+    ] = MedianPruner()
+    """The other pruner."""
+    patience: Annotated[int, Field(ge=0)] = 3
+    """Epochs without improvement after which the other pruner is asked."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """By how much a trial must fall behind its own best before that counts as no improvement."""
+
+    def build(self, num_epochs: int) -> BasePruner:
+        """Return Optuna's pruner.
+
+        Raises:
+            MissingExtraError: what the other pruner needs is not installed.
+        """
+        from optuna import pruners
+
+        with warnings.catch_warnings(action="ignore"):  # Optuna calls it experimental
+            return pruners.PatientPruner(self.wrapped.build(num_epochs), self.patience, self.min_delta)
+
+
 class NoPruner(Config):
     """Every trial runs to its end."""
 
@@ -84,7 +182,21 @@ PRUNERS: dict[str, type[Config]] = {
     "MedianPruner": MedianPruner,
     "PercentilePruner": PercentilePruner,
     "HyperbandPruner": HyperbandPruner,
+    "SuccessiveHalvingPruner": SuccessiveHalvingPruner,
+    "ThresholdPruner": ThresholdPruner,
+    "WilcoxonPruner": WilcoxonPruner,
+    "PatientPruner": PatientPruner,
     "none": NoPruner,
     "NopPruner": NoPruner,
 }
-PrunerConfig = Annotated[MedianPruner | PercentilePruner | HyperbandPruner | NoPruner, Field(discriminator="type")]
+PrunerConfig = Annotated[
+    MedianPruner
+    | PercentilePruner
+    | HyperbandPruner
+    | SuccessiveHalvingPruner
+    | ThresholdPruner
+    | WilcoxonPruner
+    | PatientPruner
+    | NoPruner,
+    Field(discriminator="type"),
+]

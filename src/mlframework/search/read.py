@@ -18,6 +18,7 @@ from mlframework.metrics import direction_of, names
 from mlframework.models import MODELS
 from mlframework.runs import read_json
 from mlframework.search.config import ConfigFile
+from mlframework.search.feasibility import build_constraints
 from mlframework.search.parameters import Parameter
 from mlframework.search.space import Space, build_space, undecided
 
@@ -83,7 +84,7 @@ def read_config(path: str, options: Mapping[str, str], hyperparameters: str | No
     config, problems = check(ConfigFile, document)
     parameters = _parameters(document, problems)
     base = _base(document) if config is None else resolve_threads(_base(document))
-    space, in_space = build_space(parameters, base, document)
+    space, in_space = _space(parameters, base, document, problems)
     conflicts = in_space if in_space and not _in_space_as_written(written, overrides) else []
     if config is None or in_space != conflicts:
         raise ConfigError(sorted([*problems, *_contradiction(document, problems), *in_space], key=reading_order))
@@ -103,11 +104,22 @@ def read_config(path: str, options: Mapping[str, str], hyperparameters: str | No
     )
 
 
+def _space(
+    parameters: Mapping[str, Parameter], base: Mapping[str, Any], document: Document, problems: Sequence[Problem]
+) -> tuple[Space, list[Problem]]:
+    """Return the space with its constraints, and what is wrong with both."""
+    space, in_space = build_space(parameters, base, document)
+    written = get(expanded(ConfigFile, document)[0], "search.constraints")
+    wrong = {problem.key for problem in (*problems, *in_space)}
+    space, in_constraints = build_constraints(written, space, document, wrong)
+    return space, [*in_space, *in_constraints]
+
+
 def _in_space_as_written(written: Document, overrides: Mapping[str, Any]) -> list[Problem]:
     """Return what is wrong with the search space where the training run is as the file has it."""
     of_search = {key: value for key, value in overrides.items() if key.startswith("search.")}
     document, _ = apply_to_document(ConfigFile, written, of_search, "command line:")
-    return build_space(_parameters(document, []), _base(document), document)[1]
+    return _space(_parameters(document, []), _base(document), document, [])[1]
 
 
 def _contradiction(document: Document, problems: Sequence[Problem]) -> list[Problem]:

@@ -14,6 +14,7 @@ from mlframework.config.override import get
 from mlframework.metrics import Direction
 from mlframework.models import MODELS
 from mlframework.runs import FORMAT, RunDir, read_json, write_json, write_text
+from mlframework.search.duplicates import REDRAWN, REDRAWN_STATES, SAME_AS, SEED
 from mlframework.search.study import REASON, OpenStudy, StudyFolder
 from mlframework.training.checkpoint import Checkpoints
 
@@ -32,14 +33,17 @@ class TrialRecord:
 
     Attributes:
         number: Optuna's number of the trial.
-        state: complete, pruned, failed, running or waiting.
+        state: complete, pruned, failed, running or waiting; infeasible or duplicate where the draw was not trained and its
+            place drew again, so that it is none of the study's trials.
         value: the best epoch's metric; a pruned trial's last report; None for others.
         params: dotted key to value.
         best_epoch: of a complete trial.
         epochs: how many were reported.
         seconds: wall time from start to end, None while it runs.
-        reason: why it failed or was pruned.
+        reason: why it failed or was pruned, or was not trained.
         metrics: of the best epoch.
+        same_as: the trial with the same parameters whose outcome was taken over without training.
+        seed: what it was trained with, where that is not the config's seed.
     """
 
     number: int
@@ -51,13 +55,20 @@ class TrialRecord:
     seconds: float | None
     reason: str | None
     metrics: Mapping[str, float]
+    same_as: int | None = None
+    seed: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the study's trials."""
+        return self.state not in REDRAWN_STATES
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> TrialRecord:
         """Return the record of one of Optuna's trials."""
         return cls(
             number=trial.number,
-            state=_STATES[trial.state.name],
+            state=trial.user_attrs.get(REDRAWN, _STATES[trial.state.name]),
             value=trial.value if trial.state.name in ("COMPLETE", "PRUNED") else None,
             params=dict(trial.params),
             best_epoch=trial.user_attrs.get(BEST_EPOCH),
@@ -65,6 +76,8 @@ class TrialRecord:
             seconds=trial.duration.total_seconds() if trial.duration is not None else None,
             reason=trial.user_attrs.get(REASON),
             metrics=trial.user_attrs.get(METRICS, {}),
+            same_as=trial.user_attrs.get(SAME_AS),
+            seed=trial.user_attrs.get(SEED),
         )
 
 
@@ -75,8 +88,9 @@ def best_of(records: Sequence[TrialRecord], direction: Direction) -> TrialRecord
 
 
 def ranking(records: Sequence[TrialRecord], direction: Direction) -> list[TrialRecord]:
-    """Return the complete trials, the best first."""
-    complete = [record for record in records if record.state == "complete" and record.value is not None]
+    """Return the complete trials that were trained, the best first."""
+    trained = [record for record in records if record.state == "complete" and record.same_as is None]
+    complete = [record for record in trained if record.value is not None]
     sign = -1 if direction == "maximize" else 1
     return sorted(complete, key=lambda record: (sign * (record.value or 0.0), record.number))
 
@@ -104,7 +118,7 @@ def write_best(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
     ranked = ranking(records, spec.direction)
     best = ranked[0]
     config_file = folder.trial(best.number).config
-    tree = yaml.read(config_file).tree if config_file.is_file() else spec.space.tree(best.params)
+    tree = yaml.read(config_file).tree if config_file.is_file() else spec.tree(best.params, best.seed)
     header = f"# Best of study {spec.name}: trial {best.number}, {spec.metric} {best.value}\n"
     write_text(folder.best_config, header + yaml.dump(tree))
     by_model: dict[str, dict[str, Any]] = {}

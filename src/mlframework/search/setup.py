@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlframework.config.override import get, override
 from mlframework.errors import StudyError
 from mlframework.plans import build_plan
+from mlframework.search.feasibility import combinations, is_feasible
+from mlframework.search.fit import cautions, refuse_misfits
 from mlframework.search.parameters import Parameter
 from mlframework.search.read import ReadConfig
 from mlframework.search.samplers import GridSampler, grid_cells
@@ -21,7 +25,8 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
     """Decide everything before trial 0.
 
     Raises:
-        StudyError: a grid over a parameter that has no end of values.
+        StudyError: no parameter exists, or the sampler cannot search them: a grid over one that has no end of values.
+        MissingExtraError: the sampler's or the pruner's package is not installed.
     """
     config, search = read.config, read.config.search
     assert search is not None and read.space is not None
@@ -32,10 +37,15 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
         raise StudyError(
             "search.search_space: no parameter exists with these settings, all trials would be the same; mend their `when:`"
         )
-    most_trials = len(grid_cells(space.parameters)) if isinstance(search.sampler, GridSampler) else None
-    # Built once here, so that a sampler whose package is missing is said before trial 0.
+    num_epochs = _most_epochs(space.parameters, config.training.num_epochs)
     with quiet_optuna():
-        search.sampler.build(config.seed, 0, space.parameters)
+        refuse_misfits(search, config.seed, num_epochs, space.parameters)
+    for caution in cautions(search, space.parameters):
+        warnings.warn(caution, UserWarning, stacklevel=2)
+    is_grid = isinstance(search.sampler, GridSampler)
+    # A grid has each combination once, whatever the setting says.
+    on_duplicate = "resample" if is_grid else search.on_duplicate
+    most_trials = _most_trials(space, is_grid) if on_duplicate == "resample" else None
     return SearchSpec(
         name=name,
         folder=StudyFolder(STUDIES / name),
@@ -47,14 +57,23 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
         most_trials=most_trials,
         timeout=search.timeout,
         seed=config.seed,
-        num_epochs=_most_epochs(space.parameters, config.training.num_epochs),
+        num_epochs=num_epochs,
         space=space,
         sampler=search.sampler,
         pruner=search.pruner,
         plan=build_plan(search.cross_validation),
         lease_seconds=search.lease_seconds,
         fingerprint=_fingerprint(read, space),
+        on_duplicate=on_duplicate,
     )
+
+
+def _most_trials(space: Space, is_grid: bool) -> int | None:
+    """Return how many trials differ from one another, or None where there is no end of them."""
+    cells = combinations(space)
+    if cells is None and is_grid:
+        cells = [cell for cell in grid_cells(space.parameters) if is_feasible(space, cell)]
+    return None if cells is None else len(cells)
 
 
 def _with_threads_of_study(read: ReadConfig, before: dict[str, Any] | None) -> Space:
@@ -64,7 +83,7 @@ def _with_threads_of_study(read: ReadConfig, before: dict[str, Any] | None) -> S
     if own is not None or before is None or "config" not in before:
         return read.space
     threads = get(before["config"], "training.num_threads")
-    return Space(override(read.space.base, {"training.num_threads": threads}), read.space.parameters)
+    return replace(read.space, base=override(read.space.base, {"training.num_threads": threads}))
 
 
 def _most_epochs(parameters: Any, num_epochs: int) -> int:
@@ -79,7 +98,9 @@ def _fingerprint(read: ReadConfig, space: Space) -> dict[str, Any]:
     search = read.config.search
     assert search is not None
     kept = {key: value for key, value in space.base.items() if key not in ("name", "tracking", "device")}
+    constraints = {"constraints": [each.text for each in space.constraints]} if space.constraints else {}
     return {
+        **constraints,
         "metric": read.config.search_metric,
         "config": kept,
         "search_space": {key: parameter.model_dump() for key, parameter in space.parameters.items()},

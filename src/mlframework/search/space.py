@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pydantic.fields import FieldInfo
@@ -13,6 +14,7 @@ from mlframework.config.yaml import Document
 from mlframework.errors import Problem
 from mlframework.experiment import ExperimentConfig
 from mlframework.registry import nearest
+from mlframework.search.constraints import Constraint
 from mlframework.search.parameters import Categorical, Parameter, Scalar
 
 if TYPE_CHECKING:
@@ -23,10 +25,11 @@ NOT_SEARCHABLE = ("data.type", "data.path", "data.split", "name", "device", "met
 
 @dataclass(frozen=True)
 class Space:
-    """Parameters by dotted key, each after those that its `when` names, and the tree that they change."""
+    """Parameters by dotted key, each after those that its `when` names, the tree that they change, and what is to be kept."""
 
     base: Mapping[str, Any]
     parameters: Mapping[str, Parameter]
+    constraints: tuple[Constraint, ...] = ()
 
     def suggest(self, trial: "Trial") -> dict[str, Scalar]:
         """Ask the sampler for the parameters that exist in this trial."""
@@ -40,6 +43,34 @@ class Space:
         """Return the config tree of a trial."""
         return apply(ExperimentConfig, self.base, params)[0]
 
+    def violations(self, params: Mapping[str, Scalar]) -> dict[str, float]:
+        """Return by how much a trial misses each constraint, 0 or less where it keeps it: `{"a <= b": -3.0}`.
+
+        Raises:
+            ConfigError: a setting's value is of another kind than a constraint needs.
+        """
+        if not self.constraints:
+            return {}
+        values = {**self._settled(params), **params}
+        return {constraint.text: constraint.violation(values) for constraint in self.constraints}
+
+    def _settled(self, params: Mapping[str, Scalar]) -> dict[str, Any]:
+        """Return the constraints' settings that a trial has, defaults included, but for the searched ones."""
+        choices = schema.discriminators(ExperimentConfig)
+        # Only choices and the presence of parameters decide which settings there are; decoding takes a millisecond.
+        situation = tuple((key, value if key in choices else None) for key, value in params.items())
+        if situation not in self._situations:
+            tree = self.tree(params)
+            config, _ = check(ExperimentConfig, Document(tree))
+            without = schema.excluded(ExperimentConfig, tree)
+            keys = {key for each in self.constraints for key in each.settings() if not schema.excluder(without, key)}
+            self._situations[situation] = {key: value for key in keys for value in _decoded(config, key)}
+        return self._situations[situation]
+
+    @cached_property
+    def _situations(self) -> dict[tuple[tuple[str, Scalar], ...], dict[str, Any]]:
+        return {}
+
     def dropped(self) -> dict[str, list[str]]:
         """Return which of the base's settings some choice leaves without meaning: `{"optimizer.type: adam": [...]}`."""
         found: dict[str, list[str]] = {}
@@ -50,6 +81,15 @@ class Space:
                     if lost:
                         found[f"{key}: {choice}"] = lost
         return found
+
+
+def _decoded(config: object, key: str) -> list[Any]:
+    """Return the value of a setting, alone in a list; no value where the config does not have the setting."""
+    for part in key.split("."):
+        if config is None or not hasattr(config, part):
+            return []
+        config = getattr(config, part)
+    return [config]
 
 
 def active(parameters: Mapping[str, Parameter], params: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -243,6 +283,15 @@ def _unknown(key: str, tree: Mapping[str, Any]) -> str:
     inner = nearest(name, beside)
     near = beside[inner] if inner else next(iter(sorted(same_name)), None) or nearest(key, known)
     return "unknown setting" + (f"; did you mean {near!r}?" if near else "; --print-config lists the settings")
+
+
+def unknown_setting(key: str, parameters: Mapping[str, Parameter], base: Mapping[str, Any]) -> str | None:
+    """Say that no trial's config has such a setting, and what it may have been meant to be."""
+    choosers = {name: parameters[name] for name in schema.discriminators(ExperimentConfig) if name in parameters}
+    chosen = [{name: choice} for name, each in choosers.items() for choice in each.ends()]
+    if any(_known(key, tree) for tree in (base, *(apply(ExperimentConfig, base, choice)[0] for choice in chosen))):
+        return None
+    return _unknown(key, base)
 
 
 def _known(key: str, base: Mapping[str, Any]) -> bool:

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlframework.config.override import get, override
 from mlframework.errors import MissingExtraError, StudyError
 from mlframework.metrics import Direction
 from mlframework.plans import Plan
 from mlframework.registry import nearest
 from mlframework.runs import FORMAT, RunDir, read_json, write_json, writing
+from mlframework.search.duplicates import REDRAWN, OnDuplicate
 from mlframework.search.lease import Leases, open_ledger
+from mlframework.search.parameters import Scalar
 from mlframework.search.pruners import PrunerConfig
 from mlframework.search.samplers import SamplerConfig
 from mlframework.search.space import Space
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
 
 STUDIES = Path("runs/optuna_studies")
 STARTED_WITH = "mlframework:started_with"
-PLACE = "mlframework:place"
 REASON = "mlframework:reason"
 
 
@@ -78,11 +80,12 @@ class SearchSpec:
         direction: which direction of it is better.
         n_trials: trials of the study in all; None goes on with as many as there are, plus `add_trials`.
         add_trials: trials more than the study has.
-        most_trials: as many as differ from one another, for a grid; None where there is no end of them.
+        most_trials: as many as differ from one another, where none is trained twice; None where there is no end of them.
         timeout: seconds after which no further trial is started.
         seed: seeds the suggestions.
         num_epochs: the most epochs that a trial may have.
         space: what is searched.
+        on_duplicate: what becomes of a draw that a former trial has trained.
         sampler: what suggests.
         pruner: what stops.
         plan: how a trial is judged.
@@ -107,6 +110,15 @@ class SearchSpec:
     plan: Plan
     lease_seconds: float
     fingerprint: Mapping[str, Any]
+    on_duplicate: OnDuplicate
+
+    def tree(self, params: Mapping[str, Scalar], seed: int | None) -> dict[str, Any]:
+        """Return the config tree of a trial; one that is trained again has another seed, and the same split."""
+        tree = self.space.tree(params)
+        if seed is None:
+            return tree
+        split_seed = get(tree, "data.split.seed")
+        return override(tree, {"seed": seed, "data.split.seed": self.seed if split_seed is None else split_seed})
 
 
 @dataclass(frozen=True)
@@ -131,8 +143,9 @@ class OpenStudy:
             return self.study.get_trials(deepcopy=False)
 
     def unfinished(self) -> set[int]:
-        """Return the numbers of the trials that are not finished."""
-        return {trial.number for trial in self.trials() if not trial.state.is_finished()}
+        """Return the numbers of the trials that leave their place open: not finished, or to be drawn again."""
+        trials = self.trials()
+        return {trial.number for trial in trials if not trial.state.is_finished() or REDRAWN in trial.user_attrs}
 
 
 def require_optuna() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from mlframework.errors import PlotError
 from mlframework.registry import nearest
+from mlframework.search.duplicates import REDRAWN, REDRAWN_STATES
 
 if TYPE_CHECKING:
     import optuna
@@ -52,8 +53,8 @@ class StudyView:
 
     @cached_property
     def pruned(self) -> "list[optuna.trial.FrozenTrial]":
-        """The trials that the pruner stopped."""
-        return self._in_state("PRUNED")
+        """The trials that the pruner stopped; draws that broke a constraint were never trained."""
+        return [trial for trial in self._in_state("PRUNED") if REDRAWN not in trial.user_attrs]
 
     @cached_property
     def running(self) -> "list[optuna.trial.FrozenTrial]":
@@ -82,8 +83,9 @@ class StudyView:
     def counts(self) -> dict[str, int]:
         """How many trials became what; only what occurs, in a fixed order. The counts add up to all trials."""
         words = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
-        tally = Counter(words.get(trial.state.name, "waiting") for trial in self.trials)
-        return {word: tally[word] for word in (*words.values(), "waiting") if tally[word]}
+        states = [trial.user_attrs.get(REDRAWN, words.get(trial.state.name, "waiting")) for trial in self.trials]
+        tally = Counter(states)
+        return {word: tally[word] for word in (*words.values(), "waiting", *REDRAWN_STATES) if tally[word]}
 
     def badness(self, value: float | None) -> float:
         """Return a number that is smaller the better the value is.
