@@ -1,0 +1,225 @@
+"""What a study may know before its first trial: the history of others, row by row accepted or rejected with its reason."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import model_validator
+
+from mlframework.config.base import Config
+from mlframework.config.override import get
+from mlframework.config.yaml import parse_scalar
+from mlframework.errors import StudyError
+from mlframework.registry import nearest
+from mlframework.search.parameters import Categorical, Int, LogUniform, Parameter, Scalar
+from mlframework.search.space import Space, active
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+IMPORTED = "mlframework:imported"
+"""Attribute of a trial that was trained elsewhere: where it comes from."""
+ABOUT_TRIALS = ("number", "state", "best_epoch", "epochs", "seconds", "reason")
+"""Columns of our trials.csv that are neither parameters nor the value."""
+VALUES = ("value", "score", "performance")
+"""What the column of the values may be called, besides by the metric's name."""
+
+
+class History(Config):
+    """Trials that were trained elsewhere: a file, or another study."""
+
+    path: str | None = None
+    """A csv file: a column a parameter, by dotted key or its last part, and one of the values: `value`, or the metric's name.
+    A study's trials.csv is one."""
+    study: str | None = None
+    """Name of another study."""
+    storage: str | None = None
+    """The other study's storage; null: the one that its folder records."""
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> History:
+        if (self.path is None) == (self.study is None):
+            raise ValueError("name either a path or a study")
+        if self.storage is not None and self.study is None:
+            raise ValueError("storage: is of a study; name the study, too, or leave it out")
+        return self
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trial of another history, as it was written.
+
+    Attributes:
+        source: where it stands: `history.csv:3`, or `study digits trial 7`.
+        params: key to value.
+        value: the metric, or what stood in its place.
+        state: how the trial ended, `complete` where that is not said.
+    """
+
+    source: str
+    params: Mapping[str, Any]
+    value: Any
+    state: str = "complete"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of the rows: those that teach the sampler, and those that do not, each with its reason."""
+
+    accepted: Sequence[Row]
+    rejected: Sequence[tuple[Row, str]]
+
+
+def read_rows(history: History, metric: str) -> list[Row]:
+    """Return the rows of a history as they are written.
+
+    Raises:
+        StudyError: there is no such file or study, or the file has no column of values.
+        StorageError: the other study's storage does not answer.
+    """
+    if history.path is not None:
+        return list(_of_file(Path(history.path), metric))
+    assert history.study is not None
+    return _of_study(history.study, history.storage, metric)
+
+
+def judge(rows: Sequence[Row], space: Space) -> Imported:
+    """Accept each row that is a point of the space with a number for a value, its parameters by dotted key."""
+    accepted: list[Row] = []
+    rejected: list[tuple[Row, str]] = []
+    for row in rows:
+        params, reason = point(row.params, space)
+        if reason is None and row.state != "complete":
+            reason = f"the trial did not come to its end, it is {row.state}"
+        if reason is None and not _is_number(row.value):
+            reason = f"its value {row.value!r} is not a number"
+        if reason is None:
+            accepted.append(Row(row.source, params, float(row.value)))
+        else:
+            rejected.append((row, reason))
+    return Imported(accepted, rejected)
+
+
+def point(params: Mapping[str, Any], space: Space, partial: bool = False) -> tuple[dict[str, Scalar], str | None]:
+    """Return parameters as a point of the space, by dotted key, or the reason why they are none.
+
+    Args:
+        params: by dotted key or its last part; settings that the space fixes may stand among them with their value.
+        space: what is searched.
+        partial: whether parameters may be missing, for the sampler to fill in.
+    """
+    found: dict[str, Scalar] = {}
+    for name, raw in params.items():
+        keys = [key for key in space.parameters if name in (key, key.split(".")[-1])]
+        if not keys:
+            fixed = get(space.base, name, _ABSENT)
+            if fixed is _ABSENT:
+                near = nearest(name, space.parameters)
+                return {}, f"{name} is not in the search space" + (f"; did you mean {near}?" if near else "")
+            if fixed != raw:
+                return {}, f"{name} is {raw!r} there and fixed at {fixed!r} here"
+        elif len(keys) > 1:
+            return {}, f"{name} may be {' or '.join(keys)}"
+        elif raw is not None or _takes(space.parameters[keys[0]], raw):
+            value = _as(space.parameters[keys[0]], raw)
+            if not _takes(space.parameters[keys[0]], value):
+                return {}, f"{keys[0]} is {raw!r}, outside the space: {space.parameters[keys[0]].describe()}"
+            found[keys[0]] = value
+    if partial:
+        return found, None
+    missing = [key for key in _existing(space, found) if key not in found]
+    if missing:
+        return {}, f"it has no value of {', '.join(missing)}"
+    return active(space.parameters, found), None
+
+
+_ABSENT = object()
+
+
+def _existing(space: Space, found: Mapping[str, Scalar]) -> Iterator[str]:
+    """Yield the parameters that exist beside the values of those that they depend on."""
+    for key, parameter in space.parameters.items():
+        wanted = {k: v if isinstance(v, list) else [v] for k, v in parameter.when.items()}
+        if all(k in found and found[k] in values for k, values in wanted.items()):
+            yield key
+
+
+def _as(parameter: Parameter, raw: Any) -> Any:
+    """Return a number as the parameter has it: 64.0 in a file of numbers is the whole number 64."""
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        return raw
+    if isinstance(parameter, Categorical):
+        numbers = [choice for choice in parameter.choices if not isinstance(choice, bool | str | None)]
+        return next((choice for choice in numbers if choice == raw), raw)
+    if isinstance(parameter, Int):
+        return int(raw) if float(raw).is_integer() else raw
+    return float(raw)
+
+
+def _takes(parameter: Parameter, value: Any) -> bool:
+    if isinstance(parameter, Categorical):
+        return any(type(choice) is type(value) and choice == value for choice in parameter.choices)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not parameter.low <= value <= parameter.high:
+        return False
+    if isinstance(parameter, Int):
+        return isinstance(value, int) and (value - parameter.low) % parameter.step == 0
+    if isinstance(parameter, LogUniform) or parameter.step is None:
+        return True
+    steps = (value - parameter.low) / parameter.step
+    return math.isclose(steps, round(steps), abs_tol=1e-6)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _of_file(path: Path, metric: str) -> Iterator[Row]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            header = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = header
+            column = next((name for name in (metric, metric.partition("_")[2], *VALUES) if name in header), None)
+            if column is None:
+                raise StudyError(
+                    f"{path}: there is no column of values; call it value or {metric} (there: {', '.join(header)})"
+                )
+            for fields in reader:
+                params = {
+                    name: parse_scalar(text.strip())
+                    for name, text in fields.items()
+                    if name is not None
+                    and name != column
+                    and name not in ABOUT_TRIALS
+                    and text is not None
+                    and text.strip()
+                }
+                raw = (fields[column] or "").strip()
+                state = (fields.get("state") or "complete").strip()
+                yield Row(f"{path}:{reader.line_num}", params, parse_scalar(raw) if raw else None, state)
+    except OSError as error:
+        raise StudyError(f"search.warm_start: {path}: cannot be read: {error.strerror or error}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise StudyError(f"search.warm_start: {path}: is no csv file of text: {error}") from None
+
+
+def _of_study(name: str, storage: str | None, metric: str) -> list[Row]:
+    from mlframework.search.study import find_study
+
+    study, other_metric, _, _ = find_study(name, storage)
+    if other_metric != metric:
+        raise StudyError(
+            f"search.warm_start: the study {name!r} was searched for {other_metric}, this one for {metric}"
+        )
+    return [_of_trial(name, trial) for trial in study.get_trials(deepcopy=False)]
+
+
+def _of_trial(name: str, trial: FrozenTrial) -> Row:
+    state = "complete" if trial.state.name == "COMPLETE" else trial.state.name.lower()
+    value = trial.value if state == "complete" else None
+    return Row(f"study {name} trial {trial.number}", trial.params, value, state)
