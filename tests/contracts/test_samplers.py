@@ -26,6 +26,7 @@ from mlframework.search.parameters import Categorical, Int, LogUniform, Paramete
 from mlframework.search.samplers import SAMPLERS, SamplerConfig, grid_cells, grid_coverage, trial_seed
 from mlframework.search.samplers.sequences import at
 from mlframework.search.space import Space
+from mlframework.search.training_run import trainer_of_configs
 from support.searches import Watched, open_search
 
 FINITE: dict[str, Parameter] = {
@@ -185,7 +186,7 @@ def studied(name: str, n_trials: int, *, resume: bool = False) -> list[Any]:
     study = replace(opened, spec=replace(opened.spec, plan=Known()))
     # The loop of a search, but that nothing is written after each trial.
     while (lease := study.leases.claim(study.n_trials, study.unfinished)) is not None:
-        run_place(study, lease, lambda _: None, Watched())  # type: ignore[arg-type, return-value]
+        run_place(study, lease, trainer_of_configs(lambda _: None), Watched())  # type: ignore[arg-type, return-value]
     assert len(trained(study.trials())) == n_trials
     return study.trials()
 

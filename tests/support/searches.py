@@ -12,11 +12,11 @@ from mlframework.cli.search import _load
 from mlframework.config import yaml
 from mlframework.config.override import override
 from mlframework.search.loop import SearchEnd, search
-from mlframework.search.objective import LoadSplits
 from mlframework.search.read import read_config
 from mlframework.search.setup import build_spec
 from mlframework.search.storage import open_storage
 from mlframework.search.study import OpenStudy, open_study, require_optuna
+from mlframework.search.training_run import LoadSplits
 
 LR = {"type": "loguniform", "low": 1e-3, "high": 1e-1}
 

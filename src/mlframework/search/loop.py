@@ -3,10 +3,11 @@
 import time
 from dataclasses import dataclass
 
-from mlframework.search.objective import LoadSplits, Watcher, run_place
+from mlframework.search.objective import Trainer, Watcher, run_place
 from mlframework.search.results import TrialRecord, best_of, keep_best_checkpoints, write_best, write_results
 from mlframework.search.storage import translated
 from mlframework.search.study import OpenStudy
+from mlframework.search.training_run import LoadSplits, trainer_of_configs
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,11 @@ class SearchEnd:
 
 
 def search(study: OpenStudy, load: LoadSplits, watcher: Watcher) -> SearchEnd:
+    """Train the study's configs until it has all the trials that it may have; see `run_trials`."""
+    return run_trials(study, trainer_of_configs(load), watcher)
+
+
+def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEnd:
     """Run trials until the study has all that it may have.
 
     After every trial the best config and the results are written, so that a search can be ended at any time.
@@ -35,7 +41,7 @@ def search(study: OpenStudy, load: LoadSplits, watcher: Watcher) -> SearchEnd:
             records = write_outputs(study)
             return SearchEnd("others" if any(r.state == "running" for r in records) else "done", records)
         try:
-            run_place(study, lease, load, watcher)
+            run_place(study, lease, trainer, watcher)
         finally:
             write_outputs(study)
     return SearchEnd("timeout", write_outputs(study))

@@ -1,4 +1,4 @@
-"""From a claimed place of the study to a finished trial: suggest, decode, train, tell."""
+"""From a claimed place of the study to a finished trial: suggest, train, tell."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlframework.config.decode import decode
-from mlframework.config.yaml import Document
-from mlframework.data.splits import Splits
 from mlframework.errors import (
-    CheckpointError,
     LeaseLost,
     MlframeworkError,
     RunError,
@@ -20,22 +16,37 @@ from mlframework.errors import (
     StorageError,
     TrialPruned,
 )
-from mlframework.experiment import ExperimentConfig, start_run
-from mlframework.plans import Evaluation
+from mlframework.plans import Evaluation, Report
 from mlframework.runs import write_text
 from mlframework.search.draws import Verdict, judge, sampler_of
 from mlframework.search.duplicates import PLACE, REDRAWN, SAME_AS
 from mlframework.search.lease import Heartbeat, Lease
-from mlframework.search.results import BEST_EPOCH, METRICS, remove_checkpoints
+from mlframework.search.results import BEST_EPOCH, METRICS
 from mlframework.search.storage import translated
-from mlframework.search.study import REASON, OpenStudy, quiet_optuna
+from mlframework.search.study import REASON, OpenStudy, SearchSpec, quiet_optuna
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import Trial, TrialState
 
-LoadSplits = Callable[[ExperimentConfig], Splits[Any]]
-"""Gives the splits of a trial's config; there is no test split in them."""
+
+class Training(Protocol):
+    """What a trial trains."""
+
+    @property
+    def num_epochs(self) -> int:
+        """How many epochs it has."""
+
+    @property
+    def last_step(self) -> int:
+        """The step of its last report: what has come so far has cost all that it can cost."""
+
+    def evaluate(self, report: Report) -> Evaluation:
+        """Train, reporting on the way; a trial that was interrupted goes on."""
+
+
+Trainer = Callable[[SearchSpec, int, Mapping[str, Any], int | None], Training]
+"""Makes of a trial's number, its parameters and its seed (None: the study's) what is trained."""
 
 
 class Watcher(Protocol):
@@ -73,7 +84,7 @@ class Outcome:
     same_as: int | None = None
 
 
-def run_place(study: OpenStudy, lease: Lease, load: LoadSplits, watcher: Watcher) -> None:
+def run_place(study: OpenStudy, lease: Lease, trainer: Trainer, watcher: Watcher) -> None:
     """Train the trial of a claimed place to its end, and tell the storage; what it draws in vain is drawn again.
 
     Raises:
@@ -93,7 +104,7 @@ def run_place(study: OpenStudy, lease: Lease, load: LoadSplits, watcher: Watcher
                 trial = _open_trial(study.study, lease)
                 lease = study.leases.bind(lease, trial.number)
             with Heartbeat(study.leases, lease, spec.lease_seconds) as heartbeat:
-                outcome = _attempt(study, trial, lease.place, load, watcher, heartbeat)
+                outcome = _attempt(study, trial, lease.place, trainer, watcher, heartbeat)
             with translated(spec.storage):
                 # The last look before the commit: whoever lost the place meanwhile must not tell.
                 study.leases.renew(lease)
@@ -133,29 +144,19 @@ def _open_trial(study: Study, lease: Lease) -> Trial:
 
 
 def _attempt(
-    study: OpenStudy, trial: Trial, place: int, load: LoadSplits, watcher: Watcher, heartbeat: Heartbeat
+    study: OpenStudy, trial: Trial, place: int, trainer: Trainer, watcher: Watcher, heartbeat: Heartbeat
 ) -> Outcome:
     spec = study.spec
-    run = spec.folder.trial(trial.number)
     try:
         with translated(spec.storage), quiet_optuna():
             params = spec.space.suggest(trial)
             verdict = judge(study, trial, place, params)
         if verdict.kind != "train":
             return _untrained(verdict)
-        tree = spec.tree(params, verdict.seed)
-        config = decode(ExperimentConfig, Document(tree, f"trial {trial.number}"))
-        watcher.trial_started(trial.number, params, config.training.num_epochs)
-        if not run.config.is_file():
-            start_run(run, tree)
-        report = _Reports(study, trial, watcher, heartbeat, spec.plan.last_step(config))
-        try:
-            evaluation = spec.plan.evaluate(config, load(config), run, report, [])
-        except CheckpointError:
-            # The epochs before a kill cannot be had back from a damaged file: the same trial is trained from its start.
-            remove_checkpoints(run)
-            evaluation = spec.plan.evaluate(config, load(config), run, report, [])
-        return Outcome("COMPLETE", evaluation)
+        training = trainer(spec, trial.number, params, verdict.seed)
+        watcher.trial_started(trial.number, params, training.num_epochs)
+        report = _Reports(study, trial, watcher, heartbeat, training.last_step)
+        return Outcome("COMPLETE", training.evaluate(report))
     except TrialPruned as pruned:
         return Outcome("PRUNED", reason=str(pruned))
     except (Stopped, RunError, StorageError, BrokenPipeError):  # not the trial's fault
@@ -163,7 +164,7 @@ def _attempt(
     except MlframeworkError as error:
         return Outcome("FAIL", reason=str(error))
     except Exception as error:  # noqa: BLE001 - whatever a trial raises is its own failure; the search goes on
-        write_text(run.path / "error.txt", traceback.format_exc())
+        write_text(spec.folder.trial(trial.number).path / "error.txt", traceback.format_exc())
         return Outcome("FAIL", reason=_reason(error))
 
 

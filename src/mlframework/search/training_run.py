@@ -1,0 +1,70 @@
+"""What a trial of a config trains: the config with the trial's parameters in it, in a run folder of the study."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlframework.config.decode import decode
+from mlframework.config.yaml import Document
+from mlframework.data.splits import Splits
+from mlframework.errors import CheckpointError
+from mlframework.experiment import ExperimentConfig, start_run
+from mlframework.plans import Evaluation, Plan, Report
+from mlframework.runs import RunDir
+from mlframework.search.results import remove_checkpoints
+from mlframework.search.study import SearchSpec
+
+LoadSplits = Callable[[ExperimentConfig], Splits[Any]]
+"""Gives the splits of a trial's config; there is no test split in them."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A trial's training run.
+
+    Attributes:
+        config: with the trial's parameters in it.
+        tree: the same, as it is written.
+        plan: how it is judged.
+        run: its folder.
+        load: gives its data.
+    """
+
+    config: ExperimentConfig
+    tree: Mapping[str, Any]
+    plan: Plan
+    run: RunDir
+    load: LoadSplits
+
+    @property
+    def num_epochs(self) -> int:
+        """How many epochs it has."""
+        return self.config.training.num_epochs
+
+    @property
+    def last_step(self) -> int:
+        """The step of its last report."""
+        return self.plan.last_step(self.config)
+
+    def evaluate(self, report: Report) -> Evaluation:
+        """Train by the plan, or go on with it."""
+        if not self.run.config.is_file():
+            start_run(self.run, self.tree)
+        splits = self.load(self.config)
+        try:
+            return self.plan.evaluate(self.config, splits, self.run, report, [])
+        except CheckpointError:
+            # The epochs before a kill cannot be had back from a damaged file: the same trial is trained from its start.
+            remove_checkpoints(self.run)
+            return self.plan.evaluate(self.config, splits, self.run, report, [])
+
+
+def trainer_of_configs(load: LoadSplits) -> Callable[[SearchSpec, int, Mapping[str, Any], int | None], TrainingRun]:
+    """Return what makes a training run of a trial."""
+
+    def trainer(spec: SearchSpec, number: int, params: Mapping[str, Any], seed: int | None) -> TrainingRun:
+        tree = spec.tree(params, seed)
+        config = decode(ExperimentConfig, Document(tree, f"trial {number}"))
+        return TrainingRun(config, tree, spec.plan, spec.folder.trial(number), load)
+
+    return trainer
