@@ -26,7 +26,7 @@ FLOORS = {
     "learners": 2,
     "models": 3,
     "training": 4,
-    "experiment": 5, "plans": 5, "final": 5, "artifact": 5,
+    "experiment": 5, "folds": 5, "plans": 5, "final": 5, "artifact": 5,
     "search": 6,
     "visualise": 7,
     "cli": 8, "": 8,
@@ -35,7 +35,8 @@ FLOORS = {
 
 NEIGHBOURS = {
     ("registry", "errors"), ("config", "errors"), ("config", "registry"),
-    ("plans", "experiment"), ("final", "experiment"), ("final", "plans"), ("plans", "final"),
+    ("folds", "experiment"), ("plans", "folds"), ("plans", "experiment"),
+    ("final", "experiment"), ("final", "plans"), ("plans", "final"),
     ("experiment", "artifact"), ("final", "artifact"),
 }  # fmt: skip
 """Who may import whom on the same floor."""

@@ -11,14 +11,12 @@ import pytest
 from mlframework.data.splits import Splits
 from mlframework.errors import DataError
 from mlframework.experiment import ExperimentConfig, load_data
+from mlframework.folds import CrossValidation, cut_folds, folds_of
 from mlframework.plans import (
-    CrossValidation,
     Folds,
     SingleSplit,
-    _folds,
     aggregate,
     build_plan,
-    cut_folds,
     mark_folds,
     marked_folds,
 )
@@ -53,14 +51,14 @@ def splits(targets: Any, n_val: int = 4) -> Splits[Any]:
 CLASSES = [0, 1, 1, 0, 1, 1] * 5
 
 
-@pytest.mark.parametrize("strategy", [None, "stratified", "random"])
+@pytest.mark.parametrize("strategy", [None, "stratified", "kfold"])
 def test_each_example_is_validated_on_once_and_never_trained_on_then(strategy: str | None) -> None:
     folds = list(cut_folds(splits(CLASSES), 5, strategy, 0))
     assert sorted(np.concatenate([fold.val.rows for fold in folds])) == list(range(30))
     for fold in folds:
         assert sorted([*fold.train.rows, *fold.val.rows]) == list(range(30))
         assert fold.test is None
-        if strategy != "random":
+        if strategy != "kfold":
             assert np.bincount(fold.val.targets).tolist() == [2, 4]
 
 
@@ -72,7 +70,7 @@ def test_the_seed_decides() -> None:
 
 
 def test_by_time_every_fold_is_validated_on_what_comes_later() -> None:
-    folds = list(cut_folds(splits(CLASSES), 4, "time", 0))
+    folds = list(cut_folds(splits(CLASSES), 4, "time_series", 0))
     assert len(folds) == 4 and all(fold.train.rows.max() < fold.val.rows.min() for fold in folds)
 
 
@@ -86,7 +84,7 @@ def test_numbers_are_cut_at_random() -> None:
     [
         ([0] * 9 + [1] * 2, 3, None, "n_folds: 3 is too many for the 2 examples of the smallest class"),
         (np.linspace(0, 1, 5, dtype=np.float32), 6, None, "n_folds: 6 is too many for the 5 examples$"),
-        ([0, 1] * 3, 6, "time", "n_folds: 6 is too many for the 6 examples$"),
+        ([0, 1] * 3, 6, "time_series", "n_folds: 6 is too many for the 6 examples$"),
     ],
 )
 def test_too_many_folds(targets: Any, n_folds: int, strategy: str | None, message: str) -> None:
@@ -95,7 +93,7 @@ def test_too_many_folds(targets: Any, n_folds: int, strategy: str | None, messag
 
 
 def test_a_small_class_is_no_matter_where_classes_are() -> None:
-    assert len(list(cut_folds(splits([0] * 9 + [1] * 2), 3, "random", 0))) == 3
+    assert len(list(cut_folds(splits([0] * 9 + [1] * 2), 3, "kfold", 0))) == 3
 
 
 @pytest.mark.parametrize(
@@ -111,7 +109,7 @@ def test_folds_train_each_in_its_own_folder_and_report(make_config: MakeConfig, 
     reported: list[tuple[int, float]] = []
     plan = build_plan(CrossValidation(enabled=True, n_folds=3))
     found = plan.evaluate(
-        config, load_data(config), RunDir(tmp_path), lambda step, value: reported.append((step, value)), []
+        config, load_data(config), RunDir(tmp_path), lambda step, value, *_: reported.append((step, value)), []
     )
     values = [result.value for result in found.runs]
     assert found.value == mean(values) and found.metrics["val_acc"] == pytest.approx(mean(values))
@@ -131,8 +129,8 @@ def test_a_table_with_a_time_column_is_cut_by_time_though_no_strategy_is_named(
     data = {"type": "table", "path": str(tmp_path / "days.csv"), "target": "kind", "time_column": "day"}
     config = make_config("mlp classification", data=data, **{"tracking.tensorboard": False})
     given = load_data(config)
-    by_time = list(cut_folds(given, 3, "time", 0))
-    for fold, expected in zip(_folds(config, given, 3), by_time, strict=True):
+    by_time = list(cut_folds(given, 3, "time_series", 0))
+    for fold, expected in zip(folds_of(config, given, CrossValidation(n_folds=3)), by_time, strict=True):
         assert np.array_equal(fold.val.numeric, expected.val.numeric)
     found = Folds(CrossValidation(n_folds=3)).evaluate(config, given, RunDir(tmp_path / "run"), lambda *_: None, [])
     assert [run.last_epoch for run in found.runs] == [4, 4, 4]
@@ -142,7 +140,7 @@ def test_the_seed_of_the_split_is_the_seed_of_the_folds(make_config: MakeConfig)
     def rows(**changes: Any) -> list[list[float]]:
         config = make_config("mlp regression", **changes)
         given = load_data(make_config("mlp regression"))
-        return [fold.val.targets.tolist() for fold in _folds(config, given, 3)]
+        return [fold.val.targets.tolist() for fold in folds_of(config, given, CrossValidation(n_folds=3))]
 
     assert rows(seed=1) != rows(seed=2)
     assert rows(seed=1, **{"data.split": {"seed": 5}}) == rows(seed=2, **{"data.split": {"seed": 5}})
@@ -153,7 +151,7 @@ def test_one_split_is_the_plan_without_cross_validation(make_config: MakeConfig,
     assert isinstance(plan, SingleSplit)
     config = make_config("mlp classification")
     reported: list[int] = []
-    found = plan.evaluate(config, load_data(config), RunDir(tmp_path), lambda step, _: reported.append(step), [])
+    found = plan.evaluate(config, load_data(config), RunDir(tmp_path), lambda step, *_: reported.append(step), [])
     assert reported == [1, 2, 3, 4] and len(found.runs) == 1 and found.value == found.runs[0].value
 
 

@@ -1,36 +1,27 @@
-"""How a config is judged: on one validation split, or on folds. Trials and `ml-train --cross-validate` use the same plans."""
+"""How a config is judged: on one validation split, on folds, or with several seeds.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+Trials and `ml-train --cross-validate` use the same plans.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
-from typing import Annotated, Any, Literal, Protocol
+from typing import Any, Protocol
 
-import numpy as np
-from pydantic import Field
-
-from mlframework.config.base import Config
 from mlframework.data.splits import Splits
-from mlframework.errors import DataError
 from mlframework.experiment import ExperimentConfig, RunResult, train
+from mlframework.folds import Aggregation, CrossValidation, folds_of
 from mlframework.learners.base import Learner
 from mlframework.metrics import Direction
 from mlframework.runs import FORMAT, RunDir, read_json, write_json
 from mlframework.training.callbacks import Callback, History
 
-Report = Callable[[int, float], None]
-"""Is told (step, value) while a plan goes on; ends it by raising `Stopped`."""
-Aggregation = Literal["mean", "median", "worst"]
 
+class Report(Protocol):
+    """Is told what comes of a plan while it goes on; ends it by raising `Stopped`."""
 
-class CrossValidation(Config):
-    """Train on several folds instead of one validation split."""
-
-    enabled: bool = False
-    """Whether each trial is trained once a fold."""
-    n_folds: Annotated[int, Field(ge=2)] = 5
-    """Parts that train and val together are cut into; each is validated on once."""
-    aggregation: Aggregation = "mean"
-    """How the folds' values make the trial's."""
+    def __call__(self, step: int, value: float, parts: Sequence[float] = (), /) -> None:
+        """Take the value of a step, and where it ends a fold or a repeat, the values of all that have ended."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +30,20 @@ class Evaluation:
 
     Attributes:
         value: the metric in force.
-        best_epoch: of the only run, or the median of the folds'.
-        metrics: of the best epoch, or the means of the folds'.
-        runs: one result, or one a fold.
+        best_epoch: of the only run, or the median of the folds' or repeats'.
+        metrics: of the best epoch, or the means of the folds' or repeats'.
+        runs: one result, or one a fold or repeat.
     """
 
     value: float
     best_epoch: int
     metrics: Mapping[str, float]
     runs: Sequence[RunResult]
+
+    @property
+    def parts(self) -> list[float]:
+        """The value of each fold or repeat; empty where there is one training."""
+        return [run.value for run in self.runs] if len(self.runs) > 1 else []
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the result.json of a cross-validation."""
@@ -64,7 +60,17 @@ class Evaluation:
 
 
 class Plan(Protocol):
-    """A way to judge a config."""
+    """A way to judge a config.
+
+    Attributes:
+        n_parts: trainings of a trial.
+        part: what one of them is called: `fold` or `repeat`.
+        n_seeds: how many seeds they take, from the config's on.
+    """
+
+    n_parts: int
+    part: str
+    n_seeds: int
 
     def last_step(self, config: ExperimentConfig) -> int:
         """Return the step of the last report: what has come so far has cost all that it can cost."""
@@ -78,6 +84,8 @@ class Plan(Protocol):
 class SingleSplit:
     """Train once, validate on the val split, report every epoch."""
 
+    n_parts, part, n_seeds = 1, "training", 1
+
     def last_step(self, config: ExperimentConfig) -> int:
         """Return the last epoch."""
         return config.training.num_epochs
@@ -90,52 +98,76 @@ class SingleSplit:
         return Evaluation(result.value, result.best_epoch, result.best_metrics, [result])
 
 
-@dataclass(frozen=True)
 class Folds:
-    """Train once a fold of train and val together.
+    """Train once a fold of train and val together, each in a folder `fold_1`, `fold_2` ... of the run's.
 
     The first fold reports every epoch, like a single split does; each later fold reports once, the aggregate of the
     folds so far, at the steps after the last epoch. So a pruner compares like with like at every step.
     """
 
-    config: CrossValidation
+    part, n_seeds = "fold", 1
+
+    def __init__(self, config: CrossValidation) -> None:
+        self.config, self.n_parts = config, config.n_parts
 
     def last_step(self, config: ExperimentConfig) -> int:
         """Return the step of the last fold."""
-        return config.training.num_epochs + self.config.n_folds - 1
+        return config.training.num_epochs + self.n_parts - 1
 
     def evaluate(
         self, config: ExperimentConfig, splits: Splits[Any], run: RunDir, report: Report, callbacks: Sequence[Callback]
     ) -> Evaluation:
-        """Train once a fold, each in a folder `fold_1`, `fold_2` ... of the run's."""
-        results: list[RunResult] = []
-        for number, fold in enumerate(_folds(config, splits, self.config.n_folds), 1):
-            reporting = [_Reporting(report)] if number == 1 else []
-            results.append(train(config, fold, RunDir(run.path / f"fold_{number}"), [*callbacks, *reporting]))
-            if number > 1:
-                report(config.training.num_epochs + number - 1, self._aggregate(results))
-        names = results[0].best_metrics
-        return Evaluation(
-            value=self._aggregate(results),
-            best_epoch=max(1, round(median(result.best_epoch for result in results))),
-            metrics={name: mean(result.best_metrics[name] for result in results) for name in names},
-            runs=results,
-        )
-
-    def _aggregate(self, results: Sequence[RunResult]) -> float:
-        return aggregate([result.value for result in results], self.config.aggregation, results[0].direction)
+        """Train once a fold."""
+        folds = ((config, fold) for fold in folds_of(config, splits, self.config))
+        return _evaluate_parts(folds, self.part, self.config.aggregation, run, report, callbacks)
 
 
-def _folds(config: ExperimentConfig, splits: Splits[Any], n_folds: int) -> Iterator[Splits[Any]]:
-    """Cut the folds as the data's config would cut its splits."""
-    by_time = config.data.type == "table" and config.data.time_column is not None
-    cut = config.data.split
-    if cut.strategy == "leave_one_out":
-        raise DataError(
-            "data.split.strategy is leave_one_out, which makes no folds; use random or time to cross-validate"
-        )
-    return cut_folds(
-        splits, n_folds, cut.strategy or ("time" if by_time else None), config.seed if cut.seed is None else cut.seed
+class Repeats:
+    """Train with several seeds on the same split, each in a folder `repeat_1`, `repeat_2` ... of the run's.
+
+    They report as folds do; the value is the mean.
+    """
+
+    part = "repeat"
+
+    def __init__(self, n_repeats: int) -> None:
+        self.n_parts = self.n_seeds = n_repeats
+
+    def last_step(self, config: ExperimentConfig) -> int:
+        """Return the step of the last repeat."""
+        return config.training.num_epochs + self.n_parts - 1
+
+    def evaluate(
+        self, config: ExperimentConfig, splits: Splits[Any], run: RunDir, report: Report, callbacks: Sequence[Callback]
+    ) -> Evaluation:
+        """Train once a seed: the config's, and those after it."""
+        # The splits are given, so that another seed draws none of its own.
+        repeats = ((config.model_copy(update={"seed": config.seed + n}), splits) for n in range(self.n_parts))
+        return _evaluate_parts(repeats, self.part, "mean", run, report, callbacks)
+
+
+def _evaluate_parts(
+    parts: Iterable[tuple[ExperimentConfig, Splits[Any]]],
+    part: str,
+    how: Aggregation,
+    run: RunDir,
+    report: Report,
+    callbacks: Sequence[Callback],
+) -> Evaluation:
+    results: list[RunResult] = []
+    for number, (config, splits) in enumerate(parts, 1):
+        reporting = [_Reporting(report)] if number == 1 else []
+        results.append(train(config, splits, RunDir(run.path / f"{part}_{number}"), [*callbacks, *reporting]))
+        values = [result.value for result in results]
+        value = aggregate(values, how, results[0].direction)
+        if number > 1:
+            report(config.training.num_epochs + number - 1, value, values)
+    names = results[0].best_metrics
+    return Evaluation(
+        value=value,
+        best_epoch=max(1, round(median(result.best_epoch for result in results))),
+        metrics={name: mean(result.best_metrics[name] for result in results) for name in names},
+        runs=results,
     )
 
 
@@ -143,36 +175,6 @@ def aggregate(values: Sequence[float], how: Aggregation, direction: Direction) -
     """Put the folds' values together: their mean, their median, or the worst of them."""
     worst = min if direction == "maximize" else max
     return float({"mean": mean, "median": median, "worst": worst}[how](values))  # type: ignore[operator]
-
-
-def cut_folds(splits: Splits[Any], n_folds: int, strategy: str | None, seed: int) -> Iterator[Splits[Any]]:
-    """Yield splits whose val is one fold of train and val together, and which have no test split.
-
-    Classes are spread evenly over the folds unless `strategy` is random; by time, each fold is validated on what comes
-    after all it trains on.
-
-    Raises:
-        DataError: there are fewer examples, or fewer of a class, than folds.
-    """
-    from sklearn.model_selection import KFold, StratifiedKFold, TimeSeriesSplit
-
-    together = splits.refit().train
-    stratified = together.targets.dtype.kind in "iu" and strategy not in ("random", "time")
-    counts = np.bincount(together.targets) if stratified else np.array([len(together)])
-    smallest = int(counts[counts > 0].min())
-    if smallest < n_folds + (strategy == "time"):
-        what = "examples of the smallest class" if stratified else "examples"
-        raise DataError(f"cross_validation.n_folds: {n_folds} is too many for the {smallest} {what}")
-    if strategy == "time":
-        cuts = TimeSeriesSplit(n_folds).split(np.zeros(len(together)))
-    elif stratified:
-        cuts = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(
-            np.zeros(len(together)), together.targets
-        )
-    else:
-        cuts = KFold(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(together)))
-    for train_rows, val_rows in cuts:
-        yield Splits(together.take(np.asarray(train_rows)), together.take(np.asarray(val_rows)), None)
 
 
 class _Reporting:
@@ -206,9 +208,11 @@ def marked_folds(run: RunDir) -> Folds | None:
     if not path.is_file():
         return None
     content = read_json(path)
-    return Folds(CrossValidation(n_folds=content["n_folds"], aggregation=content["aggregation"]))
+    return Folds(CrossValidation(**{key: content[key] for key in CrossValidation.model_fields if key in content}))
 
 
-def build_plan(cross_validation: CrossValidation) -> Plan:
+def build_plan(cross_validation: CrossValidation, repeats: int = 1) -> Plan:
     """Return the plan that the config asks for."""
-    return Folds(cross_validation) if cross_validation.enabled else SingleSplit()
+    if cross_validation.enabled:
+        return Folds(cross_validation)
+    return Repeats(repeats) if repeats > 1 else SingleSplit()

@@ -235,7 +235,7 @@ def test_data_that_cannot_be_cut_is_refused(loaded: Loaded[Numbered], config: Sp
         ({"val_fraction": 0.0}, "greater than 0"),
         ({"test_fraction": -0.1}, "greater than or equal to 0"),
         ({"seed": -1}, "greater than or equal to 0"),
-        ({"strategy": "kfold"}, "'random', 'stratified', 'time' or 'leave_one_out'"),
+        ({"strategy": "kfold"}, "'random', 'stratified', 'group', 'time' or 'leave_one_out'"),
         ({"strategy": "leave_one_out", "val_fraction": 0.2}, "val_fraction: 0.2 means nothing to leave_one_out"),
         (
             {"strategy": "leave_one_out", "test_fraction": 0.2},

@@ -46,6 +46,8 @@ CHANGES: dict[str, Any] = {
 class Untrained:
     """A plan whose value is known without training: the better, the nearer to the constraint's edge."""
 
+    n_parts, part, n_seeds = 1, "training", 1
+
     def last_step(self, config: ExperimentConfig) -> int:
         return 1
 

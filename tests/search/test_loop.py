@@ -24,9 +24,10 @@ from mlframework.config.decode import decode
 from mlframework.data.splits import Splits
 from mlframework.errors import DataError, RunError, StorageError, Terminated
 from mlframework.experiment import ExperimentConfig, RunResult, load_data
+from mlframework.folds import CrossValidation
 from mlframework.metrics import direction_of
 from mlframework.models.mlp import Mlp
-from mlframework.plans import CrossValidation, Evaluation, Folds, Report, SingleSplit
+from mlframework.plans import Evaluation, Folds, Report, SingleSplit
 from mlframework.runs import RunDir
 from mlframework.search import loop
 from mlframework.search.lease import open_ledger
@@ -447,7 +448,7 @@ def test_the_folds_make_the_trials_value(
 
     monkeypatch.setattr(plans, "train", train)
     folds = Folds(CrossValidation(enabled=True, n_folds=3, aggregation=aggregation))
-    evaluation = folds.evaluate(config, splits, RunDir(Path("run")), lambda *each: reported.append(each), [])
+    evaluation = folds.evaluate(config, splits, RunDir(Path("run")), lambda *each: reported.append(each[:2]), [])
     assert evaluation.value == pytest.approx(value)
     assert evaluation.best_epoch == 2
     assert [step for step, _ in reported] == [4, 5]
@@ -525,6 +526,8 @@ def test_no_test_row_can_be_reached_from_what_a_search_holds() -> None:
 
     class Looking:
         """A plan that looks at all that a trial is given, and at what it makes of it."""
+
+        n_parts, part, n_seeds = 1, "training", 1
 
         def last_step(self, config: ExperimentConfig) -> int:
             return SingleSplit().last_step(config)

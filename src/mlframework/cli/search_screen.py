@@ -97,7 +97,9 @@ def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord
         console.print(f"{_all_combinations(study)}: the search has tried them all")
     if isinstance(study.spec.sampler, GridSampler):
         console.print(_coverage(study, records))
-    console.print(f"best trial: {best.number}\nbest {study.spec.metric}: {best.value} (epoch {best.best_epoch})")
+    console.print(
+        f"best trial: {best.number}\nbest {study.spec.metric}: {best.value}{_spread(study, best)} (epoch {best.best_epoch})"
+    )
     for key, value in best.params.items():
         console.print(f"  {key}: {_number(value)}")
     for record in [record for record in records if record.state == "failed"][:5]:
@@ -107,6 +109,12 @@ def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord
         f"see it:    ml-visualise --mode search --study-name {study.spec.name}\n"
         f"read it:   {folder.results}, {folder.trials}"
     )
+
+
+def _spread(study: OpenStudy, best: TrialRecord) -> str:
+    if best.std is None:
+        return ""
+    return f" (standard deviation {best.std:.4g} over {len(best.parts)} {study.spec.plan.part}s)"
 
 
 def _beside(records: Sequence[TrialRecord]) -> str:
@@ -171,7 +179,9 @@ class SearchScreen:
             if not record.counts:
                 self._console.print(f"trial {number}: {record.reason}; it counts as none", markup=False)
                 return
-            ending = f"{record.value:.6g}" if record.value is not None else record.reason
+            ending = _value(record) if record.value is not None else record.reason
+            if record.state == "pruned" and record.parts and record.reason is not None:
+                ending = f"{ending}, {record.reason.removeprefix('pruned ')}"
             if record.same_as is not None and record.value is not None:
                 ending = f"{ending}, {record.reason}"
             so_far = f"; best {best.value:.6g} (trial {best.number})" if best is not None else ""
@@ -221,7 +231,7 @@ class SearchScreen:
                 if record is best or (best is not None and record.number == best.number)
                 else _COLOURS.get(record.state, "")
             )
-            value = f"{record.value:.6g}" if record.value is not None else "-"
+            value = _value(record) if record.value is not None else "-"
             seconds = f"{record.seconds:.1f} s" if record.seconds is not None else ""
             params = (_number(record.params[key]) if key in record.params else "" for key in keys)
             state = record.state if record.same_as is None else f"= trial {record.same_as}"
@@ -237,6 +247,11 @@ class SearchScreen:
     def _elapsed(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
         return f"{minutes}:{seconds:02d}"
+
+
+def _value(record: TrialRecord) -> str:
+    """Return a trial's value, with the standard deviation of its folds or repeats."""
+    return f"{record.value:.6g}" + (f" ± {record.std:.2g}" if record.std is not None else "")
 
 
 def _short(key: str, keys: Mapping[str, Any] | Sequence[str]) -> str:

@@ -250,7 +250,8 @@ def _newest_unfinished(config_path: str | None) -> RunDir:
 
 def _cross_validate(read: ReadConfig, n_folds: int) -> None:
     from mlframework.experiment import load_data, start_run
-    from mlframework.plans import CrossValidation, Folds, mark_folds
+    from mlframework.folds import CrossValidation
+    from mlframework.plans import Folds, mark_folds
     from mlframework.runs import RunDir, run_name
 
     config, tree = _experiment(read)
@@ -278,7 +279,7 @@ def _evaluate_folds(config: ExperimentConfig, run: RunDir, folds: Folds) -> None
     splits = load_data(config).without_test()
     screen.print(f"{config.name}: {config.model.architecture} on {folds.config.n_folds} folds, into {run.path}")
     console.say_on_interrupt(f"the last finished epoch is saved; go on with: ml-train --resume {run.path}")
-    evaluation = folds.evaluate(config, splits, run, lambda _step, _value: None, [])
+    evaluation = folds.evaluate(config, splits, run, lambda *_: None, [])
     write_json(run.result, evaluation.to_dict())
     # A metric a row: names are long, and a terminal is narrow.
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from mlframework.config.base import Config
+from mlframework.data.group_splits import draw_groups
 from mlframework.data.interaction_splits import draw_per_user, leave_one_out, subset_per_user, warn_of_strangers
 from mlframework.errors import DataError
 
-Strategy: TypeAlias = Literal["random", "stratified", "time", "leave_one_out"]
+Strategy: TypeAlias = Literal["random", "stratified", "group", "time", "leave_one_out"]
 Rows: TypeAlias = NDArray[np.int64]
 Array: TypeAlias = NDArray[Any]
 DEFAULT_FRACTION = 0.2
@@ -26,9 +27,10 @@ class SplitConfig(Config):
     """How the rows are cut into train, val and test."""
 
     strategy: Strategy | None = None
-    """Random (of interactions: a share of each user's), stratified (every class keeps its share), time (oldest train,
-    newest test) or leave_one_out (interactions: each user's last is the test, the one before it val); null: random for
-    interactions, else time where there is a time_column, stratified for classification and random for regression."""
+    """Random (of interactions: a share of each user's), stratified (every class keeps its share), group (rows of one
+    group_column stay together, the fractions are of the groups), time (oldest train, newest test) or leave_one_out
+    (interactions: each user's last is the test, the one before it val); null: random for interactions, else group where
+    there is a group_column, time where there is a time_column, stratified for classification and random for regression."""
     val_fraction: float = Field(default=DEFAULT_FRACTION, gt=0, lt=1)
     """Share of the rows that validation gets; of the train folder where the data has one and has no val folder; not with
     leave_one_out."""
@@ -138,6 +140,8 @@ class Loaded(Generic[E]):
     """Names of the class indices, for messages."""
     groups: Rows | None = None
     """User of each row, where rows are interactions: then random splits are drawn user by user."""
+    blocks: Rows | None = None
+    """Number of the group of each row, 0 or more, where groups must not be cut apart."""
 
     def strategy(self, config: SplitConfig) -> Strategy:
         """Return the strategy in force: the one asked for, or the one that suits the data."""
@@ -145,6 +149,8 @@ class Loaded(Generic[E]):
             return config.strategy
         if self.groups is not None:
             return "random"
+        if self.blocks is not None:
+            return "group"
         if self.time is not None:
             return "time"
         return "random" if self.stratify is None else "stratified"
@@ -214,6 +220,12 @@ def _cut(loaded: Loaded[E], rows: Rows, config: SplitConfig, seed: int) -> _Part
                 "data.split.strategy leave_one_out is for interactions, whose rows have users; use another strategy"
             )
         train, val, test = leave_one_out(groups, _time_places(loaded, rows), parts, seed)
+    elif strategy == "group":
+        if loaded.blocks is None:
+            raise DataError(
+                "data.split.strategy is group, but the data has no groups; name a group_column, or use another strategy"
+            )
+        train, val, test = draw_groups(loaded.blocks[rows], config.val_fraction, config.test_fraction, seed)
     elif groups is not None and strategy == "random":
         train, val, test = draw_per_user(groups, config.val_fraction, config.test_fraction, seed)
     else:

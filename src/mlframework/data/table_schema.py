@@ -63,13 +63,16 @@ class TableExamples:
     """Codes into the schema's vocabulary, (n, q); -1 where a value is missing or not in it."""
     targets: Array
     """Class indices int64 (n,), or float32 (n,) in a regression."""
+    groups: NDArray[np.int64] | None = None
+    """Number of each row's group, (n,), where folds must not cut groups apart."""
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def take(self, rows: Rows) -> Self:
         """Return the rows at these positions, in this order, as a copy."""
-        return type(self)(self.schema, self.numeric[rows], self.categorical[rows], self.targets[rows])
+        groups = None if self.groups is None else self.groups[rows]
+        return type(self)(self.schema, self.numeric[rows], self.categorical[rows], self.targets[rows], groups)
 
     def concat(self, other: Self) -> Self:
         """Return these rows followed by the others, which must be of the same schema."""
@@ -80,6 +83,7 @@ class TableExamples:
             np.concatenate([self.numeric, other.numeric]),
             np.concatenate([self.categorical, other.categorical]),
             np.concatenate([self.targets, other.targets]),
+            None if self.groups is None or other.groups is None else np.concatenate([self.groups, other.groups]),
         )
 
 

@@ -1,9 +1,12 @@
 """Tables in csv, tsv or parquet files: `TableConfig`, and which of their columns are used as what."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from mlframework.config.base import Config
@@ -39,6 +42,9 @@ class TableConfig(Config):
     """Columns that are not used."""
     time_column: str | None = None
     """Column of dates or numbers by which split.strategy time puts the rows in order; it is no feature."""
+    group_column: str | None = None
+    """Column whose equal values mark rows that belong together, as a patient's visits: split.strategy group and
+    cross-validation by group never cut them apart; it is no feature."""
     fraction: float = Field(default=1.0, gt=0, le=1)
     """Share of the training split that is used; val and test stay whole."""
     split: SplitConfig = SplitConfig()
@@ -51,6 +57,7 @@ class TableConfig(Config):
         roles += [("categorical", name) for name in self.categorical or ()]
         roles += [("drop", name) for name in self.drop]
         roles += [("time_column", self.time_column)] if self.time_column is not None else []
+        roles += [("group_column", self.group_column)] if self.group_column is not None else []
         seen: dict[str, str] = {}
         for role, name in roles:
             if name in seen:
@@ -63,6 +70,8 @@ class TableConfig(Config):
     def _splits_by_what_there_is(self) -> Self:
         if self.split.strategy == "time" and self.time_column is None:
             raise ValueError("split.strategy time needs a time_column; name the column of dates or numbers")
+        if self.split.strategy == "group" and self.group_column is None:
+            raise ValueError("split.strategy group needs a group_column; name the column that tells groups apart")
         if self.split.strategy == "stratified" and self.task == "regression":
             raise ValueError("split.strategy stratified needs classes, but task is regression; use random")
         return self
@@ -77,9 +86,12 @@ class TableConfig(Config):
         frame = _with_target(read_frame(self.path), self, source)
         schema = infer_schema(frame, self)
         examples = encode_frame(frame, schema, source)
+        groups = None if self.group_column is None else _groups(frame[self.group_column], source)
+        examples = replace(examples, groups=groups)
         return Loaded(
             examples=examples,
             time=None if self.time_column is None else times(frame[self.time_column], source),
+            blocks=groups,
             stratify=None if schema.class_names is None else examples.targets,
             class_names=schema.class_names,
         )
@@ -130,6 +142,7 @@ def _require_columns(frame: "pl.DataFrame", config: TableConfig, source: str) ->
         "categorical": config.categorical or (),
         "drop": config.drop,
         "time_column": () if config.time_column is None else (config.time_column,),
+        "group_column": () if config.group_column is None else (config.group_column,),
     }
     problems = [
         f"{source}: data.{key}: {unknown(name, frame.columns, 'column')}"
@@ -143,7 +156,8 @@ def _require_columns(frame: "pl.DataFrame", config: TableConfig, source: str) ->
 
 def _features(frame: "pl.DataFrame", config: TableConfig, source: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the numeric and the categorical columns: those that are named, and by their look those that may be."""
-    named = {config.target, config.time_column, *config.drop, *(config.numeric or ()), *(config.categorical or ())}
+    named = {config.target, config.time_column, config.group_column, *config.drop}
+    named |= {*(config.numeric or ()), *(config.categorical or ())}
     found: dict[str, list[str]] = {"number": [], "text": []}
     unused = []
     for column in frame.iter_columns():
@@ -168,6 +182,18 @@ def _features(frame: "pl.DataFrame", config: TableConfig, source: str) -> tuple[
     numeric = config.numeric if config.numeric is not None else tuple(found["number"])
     categorical = config.categorical if config.categorical is not None else tuple(found["text"])
     return numeric, categorical
+
+
+def _groups(column: "pl.Series", source: str) -> NDArray[np.int64]:
+    """Return the number of each row's group, (n,)."""
+    missing = column.null_count()
+    if missing:
+        raise DataError(
+            f"{source}: group_column {column.name!r} has no value in {missing} of {len(column)} rows; fill them in, or take "
+            "these rows out"
+        )
+    _, numbers = np.unique(texts(column).to_numpy(), return_inverse=True)
+    return numbers.astype(np.int64)
 
 
 def _class_names(target: "pl.Series", source: str) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 from mlframework import metrics
 from mlframework.config.base import Config
 from mlframework.experiment import ExperimentConfig
+from mlframework.folds import CrossValidation
 from mlframework.metrics import Direction
-from mlframework.plans import CrossValidation
 from mlframework.search.duplicates import OnDuplicate
 from mlframework.search.parameters import Parameter
 from mlframework.search.pruners import MedianPruner, PrunerConfig
@@ -46,6 +46,9 @@ class SearchConfig(Config):
     value, `replicate` trains it with another seed."""
     cross_validation: CrossValidation = CrossValidation()
     """Whether each trial is trained on several folds."""
+    repeats: Annotated[int, Field(ge=1)] = 1
+    """With how many seeds each trial is trained; its value is their mean. Not with cross_validation, which has repeats of
+    its own."""
     lease_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Seconds without a sign of life after which a process on another machine is taken for dead, and its trial taken over."""
 
@@ -65,6 +68,14 @@ class SearchConfig(Config):
             raise ValueError(
                 f"algorithm: {self.algorithm} means {ALGORITHMS[self.algorithm]} with its defaults, and sampler: names "
                 f"{self.sampler.type}; leave out algorithm: to keep the latter, or sampler: to keep the former"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _repeats_once(self) -> "SearchConfig":
+        if self.repeats > 1 and self.cross_validation.enabled:
+            raise ValueError(
+                f"repeats: {self.repeats} is for trials with one split; with folds set cross_validation.repeats"
             )
         return self
 

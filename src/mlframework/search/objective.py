@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,7 +21,9 @@ from mlframework.runs import write_text
 from mlframework.search.draws import Verdict, judge, sampler_of
 from mlframework.search.duplicates import PLACE, REDRAWN, SAME_AS
 from mlframework.search.lease import Heartbeat, Lease
-from mlframework.search.results import BEST_EPOCH, METRICS
+from mlframework.search.matched import matching_of
+from mlframework.search.pruners import WilcoxonPruner
+from mlframework.search.results import BEST_EPOCH, METRICS, PARTS, TrialRecord, ranking
 from mlframework.search.storage import translated
 from mlframework.search.study import REASON, OpenStudy, SearchSpec, quiet_optuna
 
@@ -203,23 +205,44 @@ class _Reports:
     def __init__(self, study: OpenStudy, trial: Trial, watcher: Watcher, heartbeat: Heartbeat, last_step: int) -> None:
         self._study, self._trial, self._watcher, self._heartbeat = study, trial, watcher, heartbeat
         self._last_step = last_step
+        self._matching = matching_of(study.spec.pruner)
         with translated(study.spec.storage):
             self._known = set(study.study._storage.get_trial(trial._trial_id).intermediate_values)
 
-    def __call__(self, step: int, value: float) -> None:
+    def __call__(self, step: int, value: float, parts: Sequence[float] = (), /) -> None:
         self._heartbeat.check()
         with translated(self._study.spec.storage):
             if step not in self._known:
                 self._trial.report(value, step)
                 self._known.add(step)
+            if parts:
+                self._trial.set_user_attr(PARTS, list(parts))
             # A trial that has come to its end has nothing left to save, and its best epoch may be an earlier one.
-            condemned = step < self._last_step and self._trial.should_prune()
+            condemned = None
+            if step < self._last_step:
+                condemned = self._behind_on_parts(parts) if parts else self._behind_at(step, value)
         self._watcher.epoch_ended(self._trial.number, step, value)
-        if condemned:
-            spec = self._study.spec
-            raise TrialPruned(
-                f"{spec.metric} {value:.6g} at step {step} is behind the other trials ({spec.pruner.type})"
-            )
+        if condemned is not None:
+            raise TrialPruned(condemned)
+
+    def _behind_at(self, step: int, value: float) -> str | None:
+        """Say why the pruner stops the trial after an epoch."""
+        spec = self._study.spec
+        # What WilcoxonPruner compares are folds or repeats; where there are none it has the epochs.
+        by_parts = spec.plan.n_parts > 1 and isinstance(spec.pruner, WilcoxonPruner)
+        if by_parts or not self._trial.should_prune():
+            return None
+        return f"{spec.metric} {value:.6g} at step {step} is behind the other trials ({spec.pruner.type})"
+
+    def _behind_on_parts(self, parts: Sequence[float]) -> str | None:
+        """Say why the trial is stopped after a fold or a repeat: it is compared with the best one on the same."""
+        spec = self._study.spec
+        ranked = ranking([TrialRecord.of(trial) for trial in self._study.trials()], spec.direction)
+        rivals = [record for record in ranked if record.parts]
+        if self._matching is None or not rivals or len(rivals) < self._matching.n_startup_trials:
+            return None
+        best = rivals[0]
+        return self._matching.reason(parts, best.number, best.parts, spec.direction, spec.plan.part, spec.plan.n_parts)
 
 
 def _tell(study: Study, trial: Trial, outcome: Outcome) -> None:
@@ -238,6 +261,8 @@ def _tell(study: Study, trial: Trial, outcome: Outcome) -> None:
         if evaluation is not None:
             trial.set_user_attr(BEST_EPOCH, evaluation.best_epoch)
             trial.set_user_attr(METRICS, dict(evaluation.metrics))
+            if evaluation.parts:
+                trial.set_user_attr(PARTS, evaluation.parts)
         study.tell(trial, evaluation.value if evaluation is not None else None, state=state)
     except (ValueError, RuntimeError) as error:
         if study._storage.get_trial(trial._trial_id).state.is_finished():

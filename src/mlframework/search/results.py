@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import stdev
 from typing import TYPE_CHECKING, Any
 
 from mlframework.config import yaml
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 KEPT_CHECKPOINTS = 3
 MERGED_HYPERPARAMETERS = Path("models/best_hyperparameters.json")
-BEST_EPOCH, METRICS = "mlframework:best_epoch", "mlframework:metrics"
+BEST_EPOCH, METRICS, PARTS = "mlframework:best_epoch", "mlframework:metrics", "mlframework:parts"
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 
 
@@ -44,6 +45,7 @@ class TrialRecord:
         metrics: of the best epoch.
         same_as: the trial with the same parameters whose outcome was taken over without training.
         seed: what it was trained with, where that is not the config's seed.
+        parts: the value of each fold or repeat that it has finished; empty where it is trained once.
     """
 
     number: int
@@ -57,6 +59,12 @@ class TrialRecord:
     metrics: Mapping[str, float]
     same_as: int | None = None
     seed: int | None = None
+    parts: Sequence[float] = ()
+
+    @property
+    def std(self) -> float | None:
+        """Standard deviation of the folds or repeats of a complete trial, None where there is one training."""
+        return stdev(self.parts) if self.state == "complete" and len(self.parts) > 1 else None
 
     @property
     def counts(self) -> bool:
@@ -78,6 +86,7 @@ class TrialRecord:
             metrics=trial.user_attrs.get(METRICS, {}),
             same_as=trial.user_attrs.get(SAME_AS),
             seed=trial.user_attrs.get(SEED),
+            parts=trial.user_attrs.get(PARTS, ()),
         )
 
 
@@ -104,8 +113,8 @@ def keep_best_checkpoints(study: OpenStudy, records: Sequence[TrialRecord]) -> N
 
 
 def remove_checkpoints(run: RunDir) -> None:
-    """Delete the checkpoints of a trial, those of its folds included."""
-    for folder in (run.checkpoints, *run.path.glob("fold_*/checkpoints")):
+    """Delete the checkpoints of a trial, those of its folds and repeats included."""
+    for folder in (run.checkpoints, *run.path.glob("fold_*/checkpoints"), *run.path.glob("repeat_*/checkpoints")):
         Checkpoints(folder, "").remove()
 
 
@@ -155,12 +164,13 @@ def write_results(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
 
 
 def _as_dict(record: TrialRecord) -> dict[str, Any]:
-    return {**record.__dict__, "params": dict(record.params), "metrics": dict(record.metrics)}
+    own = {**record.__dict__, "params": dict(record.params), "metrics": dict(record.metrics)}
+    return {**own, "parts": list(record.parts), "std": record.std}
 
 
 def _write_csv(folder: StudyFolder, records: Sequence[TrialRecord]) -> None:
     keys = sorted({key for record in records for key in record.params})
-    columns = ["number", "state", "value", "best_epoch", "epochs", "seconds", "reason"]
+    columns = ["number", "state", "value", "std", "best_epoch", "epochs", "seconds", "reason"]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([*columns, *keys])

@@ -61,7 +61,7 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
         space=space,
         sampler=search.sampler,
         pruner=search.pruner,
-        plan=build_plan(search.cross_validation),
+        plan=build_plan(search.cross_validation, search.repeats),
         lease_seconds=search.lease_seconds,
         fingerprint=_fingerprint(read, space),
         on_duplicate=on_duplicate,
@@ -105,4 +105,5 @@ def _fingerprint(read: ReadConfig, space: Space) -> dict[str, Any]:
         "config": kept,
         "search_space": {key: parameter.model_dump() for key, parameter in space.parameters.items()},
         "cross_validation": search.cross_validation.model_dump(),
+        **({"repeats": search.repeats} if search.repeats > 1 else {}),
     }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 IMPORTED = "mlframework:imported"
 """Attribute of a trial that was trained elsewhere: where it comes from."""
-ABOUT_TRIALS = ("number", "state", "best_epoch", "epochs", "seconds", "reason")
+ABOUT_TRIALS = ("number", "state", "std", "best_epoch", "epochs", "seconds", "reason")
 """Columns of our trials.csv that are neither parameters nor the value."""
 VALUES = ("value", "score", "performance")
 """What the column of the values may be called, besides by the metric's name."""
