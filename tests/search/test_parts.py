@@ -6,7 +6,6 @@ from statistics import mean, stdev
 from typing import Any
 
 import pytest
-from tests.support.searches import Watched, _load, open_search, run_search
 
 from mlframework.config import yaml
 from mlframework.errors import ConfigError
@@ -15,6 +14,7 @@ from mlframework.plans import Evaluation, Report
 from mlframework.search.loop import search
 from mlframework.search.results import TrialRecord
 from mlframework.search.study import OpenStudy
+from support.searches import Watched, _load, open_search, run_search
 
 pytestmark = pytest.mark.usefixtures("here")
 

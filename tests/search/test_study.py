@@ -9,8 +9,9 @@ import optuna
 import pytest
 
 from mlframework.errors import StorageError, StudyError
+from mlframework.search.lookup import find_study
 from mlframework.search.storage import open_storage
-from mlframework.search.study import STARTED_WITH, STUDIES, find_study
+from mlframework.search.study import STARTED_WITH, STUDIES
 from support.searches import Watched, open_search, run_search
 
 pytestmark = pytest.mark.usefixtures("here")

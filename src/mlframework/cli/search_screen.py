@@ -57,6 +57,8 @@ def print_plan(console: Console, study: OpenStudy, dropped: Sequence[str]) -> No
         conditions = "; ".join(f"{name}: {_few(wanted)}" for name, wanted in parameter.when.items())
         table.add_row(key, parameter.describe(), conditions)
     console.print(table)
+    for line in study.news:
+        console.print(f"  {line}", markup=False, soft_wrap=True)
     if spec.most_trials is not None and study.n_trials == spec.most_trials < spec.n_trials:
         console.print(f"  {_all_combinations(study)}: {spec.n_trials} were asked for")
     for text, share in shares(spec.space).items():
@@ -123,6 +125,8 @@ def _beside(records: Sequence[TrialRecord]) -> str:
     redrawn = {state: sum(record.state == state for record in records) for state in REDRAWN_STATES}
     shown = [f"{reused} of them took over a former trial's outcome"] if reused else []
     again = ", ".join(f"{count} {state}" for state, count in redrawn.items() if count)
+    imported = sum(record.state == "imported" for record in records)
+    shown += [f"beside {imported} imported"] if imported else []
     shown += [f"drawn again: {again}"] if again else []
     return "".join(f"; {each}" for each in shown)
 

@@ -114,7 +114,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _draw_study(arguments: argparse.Namespace) -> list[Outcome]:
-    from mlframework.search.study import find_study
+    from mlframework.search.lookup import find_study
     from mlframework.visualise.draw_all import draw_all
     from mlframework.visualise.study_view import StudyView
 

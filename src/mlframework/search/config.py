@@ -10,9 +10,10 @@ from mlframework.experiment import ExperimentConfig
 from mlframework.folds import CrossValidation
 from mlframework.metrics import Direction
 from mlframework.search.duplicates import OnDuplicate
-from mlframework.search.parameters import Parameter
+from mlframework.search.parameters import Parameter, Scalar
 from mlframework.search.pruners import MedianPruner, PrunerConfig
 from mlframework.search.samplers import ALGORITHMS, SamplerConfig, TPESampler
+from mlframework.search.warm_start import History
 
 
 class SearchConfig(Config):
@@ -44,6 +45,10 @@ class SearchConfig(Config):
     on_duplicate: OnDuplicate = "resample"
     """What becomes of a draw that a former trial has trained: `resample` draws again, `reuse` takes the former trial's
     value, `replicate` trains it with another seed."""
+    warm_start: list[History] = []
+    """Trials of other searches that the sampler learns from: csv files, or studies. They are none of this study's."""
+    enqueue: list[Annotated[dict[str, Scalar], Field(min_length=1)]] = []
+    """Settings that are tried first, by dotted key or its last part; what one leaves out is drawn."""
     cross_validation: CrossValidation = CrossValidation()
     """Whether each trial is trained on several folds."""
     repeats: Annotated[int, Field(ge=1)] = 1

@@ -16,7 +16,7 @@ PLACE = "mlframework:place"
 REDRAWN = "mlframework:redrawn"
 SAME_AS = "mlframework:same_as"
 SEED = "mlframework:seed"
-REDRAWN_STATES = ("infeasible", "duplicate")
+REDRAWN_STATES = ("infeasible", "duplicate", "superseded")
 
 Point = Hashable
 

@@ -20,6 +20,7 @@ from mlframework.plans import Evaluation, Report
 from mlframework.runs import write_text
 from mlframework.search.draws import Verdict, judge, sampler_of
 from mlframework.search.duplicates import PLACE, REDRAWN, SAME_AS
+from mlframework.search.head_start import enqueued
 from mlframework.search.lease import Heartbeat, Lease
 from mlframework.search.matched import matching_of
 from mlframework.search.pruners import WilcoxonPruner
@@ -141,7 +142,13 @@ def _open_trial(study: Study, lease: Lease) -> Trial:
         return Trial(study, left[0]._trial_id)
     if not is_open:
         raise LeaseLost(f"trial {lease.trial} was finished by another worker")
-    template = create_trial(state=TrialState.RUNNING, user_attrs={PLACE: lease.place})
+    # What is drawn again is not what was to be tried first.
+    first = enqueued(study, lease.place) if lease.trial is None else None
+    template = create_trial(
+        state=TrialState.RUNNING,
+        user_attrs={PLACE: lease.place},
+        system_attrs={"fixed_params": first} if first else {},
+    )
     return Trial(study, storage.create_new_trial(study._study_id, template_trial=template))
 
 

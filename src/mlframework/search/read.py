@@ -18,9 +18,10 @@ from mlframework.metrics import direction_of, names
 from mlframework.models import MODELS
 from mlframework.runs import read_json
 from mlframework.search.config import ConfigFile
-from mlframework.search.feasibility import build_constraints
+from mlframework.search.feasibility import build_constraints, is_feasible
 from mlframework.search.parameters import Parameter
 from mlframework.search.space import Space, build_space, undecided
+from mlframework.search.warm_start import point
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,21 @@ def _space(
     written = get(expanded(ConfigFile, document)[0], "search.constraints")
     wrong = {problem.key for problem in (*problems, *in_space)}
     space, in_constraints = build_constraints(written, space, document, wrong)
-    return space, [*in_space, *in_constraints]
+    unsure = [*problems, *in_space, *in_constraints]
+    return space, [*in_space, *in_constraints, *([] if unsure else _unfit_points(document, space))]
+
+
+def _unfit_points(document: Document, space: Space) -> list[Problem]:
+    """Return what is wrong with the settings that are to be tried first."""
+    found: list[Problem] = []
+    for number, written in enumerate(get(expanded(ConfigFile, document)[0], "search.enqueue") or ()):
+        params, reason = point(written, space, partial=True)
+        whole = point(written, space)[1] is None
+        if reason is None and whole and not is_feasible(space, params):
+            reason = "it breaks a constraint"
+        if reason is not None:
+            found.append(document.problem(("search", "enqueue", number), reason))
+    return found
 
 
 def _in_space_as_written(written: Document, overrides: Mapping[str, Any]) -> list[Problem]:

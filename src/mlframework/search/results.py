@@ -17,6 +17,7 @@ from mlframework.models import MODELS
 from mlframework.runs import FORMAT, RunDir, read_json, write_json, write_text
 from mlframework.search.duplicates import REDRAWN, REDRAWN_STATES, SAME_AS, SEED
 from mlframework.search.study import REASON, OpenStudy, StudyFolder
+from mlframework.search.warm_start import IMPORTED
 from mlframework.training.checkpoint import Checkpoints
 
 if TYPE_CHECKING:
@@ -34,14 +35,14 @@ class TrialRecord:
 
     Attributes:
         number: Optuna's number of the trial.
-        state: complete, pruned, failed, running or waiting; infeasible or duplicate where the draw was not trained and its
-            place drew again, so that it is none of the study's trials.
+        state: complete, pruned, failed, running or waiting; what is none of the study's trials is imported, or infeasible,
+            duplicate or superseded (by another space) where its place drew again.
         value: the best epoch's metric; a pruned trial's last report; None for others.
         params: dotted key to value.
         best_epoch: of a complete trial.
         epochs: how many were reported.
         seconds: wall time from start to end, None while it runs.
-        reason: why it failed or was pruned, or was not trained.
+        reason: why it failed or was pruned, or was not trained; where it comes from.
         metrics: of the best epoch.
         same_as: the trial with the same parameters whose outcome was taken over without training.
         seed: what it was trained with, where that is not the config's seed.
@@ -69,25 +70,31 @@ class TrialRecord:
     @property
     def counts(self) -> bool:
         """Whether it is one of the study's trials."""
-        return self.state not in REDRAWN_STATES
+        return self.state not in (*REDRAWN_STATES, "imported")
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> TrialRecord:
         """Return the record of one of Optuna's trials."""
         return cls(
             number=trial.number,
-            state=trial.user_attrs.get(REDRAWN, _STATES[trial.state.name]),
+            state=_state(trial),
             value=trial.value if trial.state.name in ("COMPLETE", "PRUNED") else None,
             params=dict(trial.params),
             best_epoch=trial.user_attrs.get(BEST_EPOCH),
             epochs=len(trial.intermediate_values),
             seconds=trial.duration.total_seconds() if trial.duration is not None else None,
-            reason=trial.user_attrs.get(REASON),
+            reason=trial.user_attrs.get(REASON, trial.user_attrs.get(IMPORTED)),
             metrics=trial.user_attrs.get(METRICS, {}),
             same_as=trial.user_attrs.get(SAME_AS),
             seed=trial.user_attrs.get(SEED),
             parts=trial.user_attrs.get(PARTS, ()),
         )
+
+
+def _state(trial: FrozenTrial) -> str:
+    if IMPORTED in trial.user_attrs:
+        return "imported"
+    return str(trial.user_attrs.get(REDRAWN, _STATES[trial.state.name]))
 
 
 def best_of(records: Sequence[TrialRecord], direction: Direction) -> TrialRecord | None:

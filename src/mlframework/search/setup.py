@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Any
 from mlframework.config.override import get, override
 from mlframework.errors import StudyError
 from mlframework.plans import build_plan
+from mlframework.search.config import SearchConfig
 from mlframework.search.feasibility import combinations, is_feasible
 from mlframework.search.fit import cautions, refuse_misfits
+from mlframework.search.head_start import HeadStart, imported_histories, read_head_start
 from mlframework.search.parameters import Parameter
 from mlframework.search.read import ReadConfig
 from mlframework.search.samplers import GridSampler, grid_cells
 from mlframework.search.space import Space
-from mlframework.search.study import STUDIES, SearchSpec, StudyFolder, quiet_optuna, stored_fingerprint
+from mlframework.search.storage import translated
+from mlframework.search.study import (
+    STUDIES,
+    SearchSpec,
+    StudyFolder,
+    quiet_optuna,
+    stored_fingerprint,
+    study_attributes,
+)
+from mlframework.search.warm_start import point
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -65,7 +76,17 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
         lease_seconds=search.lease_seconds,
         fingerprint=_fingerprint(read, space),
         on_duplicate=on_duplicate,
+        head_start=_head_start(search, space, config.search_metric, storage, name, url),
     )
+
+
+def _head_start(
+    search: SearchConfig, space: Space, metric: str, storage: BaseStorage, name: str, url: str
+) -> HeadStart:
+    with translated(url):
+        known = imported_histories(study_attributes(storage, name) or {})
+    points = [point(each, space, partial=True)[0] for each in search.enqueue]
+    return read_head_start(search.warm_start, points, space, metric, known)
 
 
 def _most_trials(space: Space, is_grid: bool) -> int | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +13,16 @@ from mlframework.config.override import get, override
 from mlframework.errors import MissingExtraError, StudyError
 from mlframework.metrics import Direction
 from mlframework.plans import Plan
-from mlframework.registry import nearest
-from mlframework.runs import FORMAT, RunDir, read_json, write_json, writing
+from mlframework.runs import FORMAT, RunDir, write_json, writing
 from mlframework.search.duplicates import REDRAWN, OnDuplicate
+from mlframework.search.head_start import HeadStart, give
 from mlframework.search.lease import Leases, open_ledger
 from mlframework.search.parameters import Scalar
 from mlframework.search.pruners import PrunerConfig
 from mlframework.search.samplers import SamplerConfig
 from mlframework.search.space import Space
-from mlframework.search.storage import file_of, masked, open_storage, translated
+from mlframework.search.storage import masked, translated
+from mlframework.search.versions import changes_of_space, latest, new_version
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -85,6 +86,7 @@ class SearchSpec:
         seed: seeds the suggestions.
         num_epochs: the most epochs that a trial may have.
         space: what is searched.
+        head_start: what the study begins with, or is given on the way.
         on_duplicate: what becomes of a draw that a former trial has trained.
         sampler: what suggests.
         pruner: what stops.
@@ -111,6 +113,7 @@ class SearchSpec:
     lease_seconds: float
     fingerprint: Mapping[str, Any]
     on_duplicate: OnDuplicate
+    head_start: HeadStart
 
     def tree(self, params: Mapping[str, Scalar], seed: int | None) -> dict[str, Any]:
         """Return the config tree of a trial; one that is trained again has another seed, and the same split."""
@@ -130,12 +133,14 @@ class OpenStudy:
         study: Optuna's study.
         leases: who owns which trial.
         n_trials: trials of the study in all.
+        news: what opening it did that the user should know: histories imported, the space changed.
     """
 
     spec: SearchSpec
     study: Study
     leases: Leases
     n_trials: int
+    news: Sequence[str] = ()
 
     def trials(self) -> list[FrozenTrial]:
         """Return the trials so far, by number."""
@@ -164,12 +169,17 @@ def require_optuna() -> None:
 def stored_fingerprint(storage: BaseStorage, name: str, url: str) -> dict[str, Any] | None:
     """Return what a study was started with, or None where the storage has no such study."""
     with translated(url):
-        try:
-            study_id = storage.get_study_id_from_name(name)
-        except KeyError:
-            return None
-        found: dict[str, Any] = json.loads(storage.get_study_user_attrs(study_id).get(STARTED_WITH, "{}"))
-        return found
+        attributes = study_attributes(storage, name)
+    found: dict[str, Any] | None = None if attributes is None else json.loads(attributes.get(STARTED_WITH, "{}"))
+    return found
+
+
+def study_attributes(storage: BaseStorage, name: str) -> dict[str, Any] | None:
+    """Return the user attributes of a study's newest version, or None where there is no such study."""
+    try:
+        return storage.get_study_user_attrs(storage.get_study_id_from_name(latest(storage, name)))
+    except KeyError:
+        return None
 
 
 def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool) -> OpenStudy:
@@ -192,21 +202,25 @@ def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool) -> OpenStud
             f"{spec.folder.path} is the folder of a study {spec.name!r} that {masked(spec.storage)} does not have; "
             "move it away, name its storage with --storage, or start another one by --study-name"
         )
-    if before:  # empty where its maker has not come further than making it, or never did
-        _refuse_other_settings(spec, before)
+    # Empty where its maker has not come further than making it, or never did.
+    news = _changes(spec, before) if before else []
     with translated(spec.storage):
         # Two workers that find no study both make it: the second one's attempt is told that it exists.
         study = optuna.create_study(
-            study_name=spec.name, storage=storage, direction=spec.direction, load_if_exists=True,
-            pruner=spec.pruner.build(spec.num_epochs),
+            study_name=latest(storage, spec.name), storage=storage, direction=spec.direction, load_if_exists=True,
         )  # fmt: skip
-        if not before:
-            study.set_user_attr(STARTED_WITH, json.dumps(spec.fingerprint, sort_keys=True))
+        started_with = json.dumps(spec.fingerprint, sort_keys=True)
+        if news:
+            study = new_version(study, storage, spec.space.parameters, {STARTED_WITH: started_with})
+        elif not before:
+            study.set_user_attr(STARTED_WITH, started_with)
+        study.pruner = spec.pruner.build(spec.num_epochs)
         leases = Leases(open_ledger(storage, study._study_id), spec.lease_seconds)
+        news += give(study, spec.head_start, spec.space, leases.places())
         n_trials = leases.places() + spec.add_trials if spec.add_trials else spec.n_trials
         n_trials = min(n_trials, spec.most_trials or n_trials)
     _write_study_file(spec)
-    return OpenStudy(spec, study, leases, n_trials)
+    return OpenStudy(spec, study, leases, n_trials, news)
 
 
 def _write_study_file(spec: SearchSpec) -> None:
@@ -222,14 +236,31 @@ def _write_study_file(spec: SearchSpec) -> None:
     write_json(spec.folder.study, content)
 
 
-def _refuse_other_settings(spec: SearchSpec, before: Mapping[str, Any]) -> None:
-    changed = sorted(_differences(before, json.loads(json.dumps(spec.fingerprint)), ""))
+def _changes(spec: SearchSpec, before: Mapping[str, Any]) -> list[str]:
+    """Return how the search space has grown; nothing else may have changed.
+
+    Raises:
+        StudyError: other settings have changed, or the space has so that old trials may lie outside.
+    """
+    now = json.loads(json.dumps(spec.fingerprint))
+    changed = sorted(_differences(before, now, ""))
+    if changed and all(line.startswith("search_space.") for line in changed):
+        safe, unsafe = changes_of_space(before["search_space"], now["search_space"])
+        if not unsafe:
+            return [f"search space changed, finished trials are kept: {line}" for line in safe]
+        listed = "\n".join(f"  {line}" for line in unsafe)
+        raise StudyError(
+            f"the search space of the study {spec.name!r} has changed, its trials would not be comparable:\n{listed}\n"
+            "a range may be widened and a choice added; set the rest back, or start another study by --study-name, which "
+            "can learn from this one by search.warm_start"
+        )
     if changed:
         listed = "\n".join(f"  {line}" for line in changed[:20])
         raise StudyError(
             f"the study {spec.name!r} was started with other settings, its trials would not be comparable:\n{listed}\n"
             "set them back, or start another study by --study-name"
         )
+    return []
 
 
 def _differences(before: Any, now: Any, key: str) -> list[str]:
@@ -237,53 +268,6 @@ def _differences(before: Any, now: Any, key: str) -> list[str]:
         inner = dict.fromkeys([*before, *now])
         return [line for k in inner for line in _differences(before.get(k), now.get(k), f"{key}.{k}".strip("."))]
     return [] if before == now else [f"{key}: {before!r} then, {now!r} now"]
-
-
-def find_study(name: str, storage_url: str | None) -> tuple[Study, str, Direction, StudyFolder]:
-    """Open a study for reading.
-
-    Args:
-        name: of the study.
-        storage_url: its storage, or None for the one that the study's folder records.
-
-    Returns:
-        Optuna's study, the metric, its direction, and the study's folder.
-
-    Raises:
-        StudyError: there is no such study; the message names those that are there.
-    """
-    import optuna
-
-    require_optuna()
-    folder = StudyFolder(STUDIES / name)
-    recorded = read_json(folder.study) if folder.study.is_file() else {}
-    url = storage_url or recorded.get("storage")
-    if url is None:
-        known = sorted(path.parent.name for path in STUDIES.glob("*/study.json"))
-        raise StudyError(_no_study(name, f"in {STUDIES}", known))
-    with suppress(KeyError):  # a variable that is not set: opening says so
-        file = file_of(url)
-        if file is not None and not file.is_file():
-            raise StudyError(f"{url}: there is no such file; give the study's storage with --storage")
-    storage = open_storage(url)
-    with translated(url):
-        try:
-            study = optuna.load_study(study_name=name, storage=storage)
-        except KeyError:
-            known = [study.study_name for study in storage.get_all_studies()]
-            raise StudyError(_no_study(name, f"in {masked(url)}", known)) from None
-        started_with = json.loads(study.user_attrs.get(STARTED_WITH, "{}"))
-    direction: Direction = "maximize" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "minimize"
-    metric = recorded.get("metric") or started_with.get("metric") or "value"
-    return study, metric, direction, folder
-
-
-def _no_study(name: str, where: str, known: list[str]) -> str:
-    if not known:
-        return f"there is no study {name!r} {where}: there is none at all; ml-search makes one"
-    near = nearest(name, known)
-    guess = f"; did you mean {near!r}?" if near else ""
-    return f"there is no study {name!r} {where}{guess} (there: {', '.join(sorted(known))})"
 
 
 @contextmanager

@@ -49,6 +49,11 @@ class History(Config):
             raise ValueError("storage: is of a study; name the study, too, or leave it out")
         return self
 
+    @property
+    def title(self) -> str:
+        """What it is called in messages."""
+        return self.path if self.path is not None else f"study {self.study}"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -119,7 +124,7 @@ def point(params: Mapping[str, Any], space: Space, partial: bool = False) -> tup
         if not keys:
             fixed = get(space.base, name, _ABSENT)
             if fixed is _ABSENT:
-                near = nearest(name, space.parameters)
+                near = nearest(name, [*space.parameters, *(key.split(".")[-1] for key in space.parameters)])
                 return {}, f"{name} is not in the search space" + (f"; did you mean {near}?" if near else "")
             if fixed != raw:
                 return {}, f"{name} is {raw!r} there and fixed at {fixed!r} here"
@@ -131,7 +136,7 @@ def point(params: Mapping[str, Any], space: Space, partial: bool = False) -> tup
                 return {}, f"{keys[0]} is {raw!r}, outside the space: {space.parameters[keys[0]].describe()}"
             found[keys[0]] = value
     if partial:
-        return found, None
+        return found, _alone(found, space)
     missing = [key for key in _existing(space, found) if key not in found]
     if missing:
         return {}, f"it has no value of {', '.join(missing)}"
@@ -139,6 +144,16 @@ def point(params: Mapping[str, Any], space: Space, partial: bool = False) -> tup
 
 
 _ABSENT = object()
+
+
+def _alone(found: Mapping[str, Scalar], space: Space) -> str | None:
+    """Say which of the values is of a parameter that does not exist beside the others."""
+    for key in found:
+        for name, wanted in space.parameters[key].when.items():
+            allowed = wanted if isinstance(wanted, list) else [wanted]
+            if name in found and found[name] not in allowed:
+                return f"{key} exists only with {name}: {' or '.join(map(str, allowed))}"
+    return None
 
 
 def _existing(space: Space, found: Mapping[str, Scalar]) -> Iterator[str]:
@@ -209,7 +224,7 @@ def _of_file(path: Path, metric: str) -> Iterator[Row]:
 
 
 def _of_study(name: str, storage: str | None, metric: str) -> list[Row]:
-    from mlframework.search.study import find_study
+    from mlframework.search.lookup import find_study
 
     study, other_metric, _, _ = find_study(name, storage)
     if other_metric != metric:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from mlframework.errors import PlotError
 from mlframework.registry import nearest
 from mlframework.search.duplicates import REDRAWN, REDRAWN_STATES
+from mlframework.search.versions import original_name
+from mlframework.search.warm_start import IMPORTED
 
 if TYPE_CHECKING:
     import optuna
@@ -44,12 +46,13 @@ class StudyView:
             raise PlotError(f"study {study.study_name!r} has {len(study.directions)} objectives; a plot shows one")
         trials = sorted(study.get_trials(deepcopy=False), key=lambda trial: trial.number)
         direction: Direction = "maximize" if study.direction.name == "MAXIMIZE" else "minimize"
-        return cls(study.study_name, metric, direction, trials)
+        return cls(original_name(study.study_name), metric, direction, trials)
 
     @cached_property
     def complete(self) -> "list[optuna.trial.FrozenTrial]":
-        """The trials that finished, with a finite value."""
-        return [trial for trial in self._in_state("COMPLETE") if is_finite(trial.value)]
+        """The trials that finished, with a finite value; none that were imported."""
+        own = [trial for trial in self._in_state("COMPLETE") if IMPORTED not in trial.user_attrs]
+        return [trial for trial in own if is_finite(trial.value)]
 
     @cached_property
     def pruned(self) -> "list[optuna.trial.FrozenTrial]":
@@ -84,8 +87,9 @@ class StudyView:
         """How many trials became what; only what occurs, in a fixed order. The counts add up to all trials."""
         words = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
         states = [trial.user_attrs.get(REDRAWN, words.get(trial.state.name, "waiting")) for trial in self.trials]
-        tally = Counter(states)
-        return {word: tally[word] for word in (*words.values(), "waiting", *REDRAWN_STATES) if tally[word]}
+        origins = ["imported" if IMPORTED in trial.user_attrs else None for trial in self.trials]
+        tally = Counter(origin or state for origin, state in zip(origins, states, strict=True))
+        return {word: tally[word] for word in (*words.values(), "waiting", *REDRAWN_STATES, "imported") if tally[word]}
 
     def badness(self, value: float | None) -> float:
         """Return a number that is smaller the better the value is.

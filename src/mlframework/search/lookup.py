@@ -1,0 +1,65 @@
+"""Finding a study that is there, to read it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from mlframework.errors import StudyError
+from mlframework.metrics import Direction
+from mlframework.registry import nearest
+from mlframework.runs import read_json
+from mlframework.search.storage import file_of, masked, open_storage, translated
+from mlframework.search.study import STARTED_WITH, STUDIES, StudyFolder, require_optuna
+from mlframework.search.versions import latest, original_name
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+
+def find_study(name: str, storage_url: str | None) -> tuple[Study, str, Direction, StudyFolder]:
+    """Open a study for reading.
+
+    Args:
+        name: of the study.
+        storage_url: its storage, or None for the one that the study's folder records.
+
+    Returns:
+        Optuna's study, the metric, its direction, and the study's folder.
+
+    Raises:
+        StudyError: there is no such study; the message names those that are there.
+    """
+    import optuna
+
+    require_optuna()
+    folder = StudyFolder(STUDIES / name)
+    recorded = read_json(folder.study) if folder.study.is_file() else {}
+    url = storage_url or recorded.get("storage")
+    if url is None:
+        known = sorted(path.parent.name for path in STUDIES.glob("*/study.json"))
+        raise StudyError(_no_study(name, f"in {STUDIES}", known))
+    with suppress(KeyError):  # a variable that is not set: opening says so
+        file = file_of(url)
+        if file is not None and not file.is_file():
+            raise StudyError(f"{url}: there is no such file; give the study's storage with --storage")
+    storage = open_storage(url)
+    with translated(url):
+        try:
+            study = optuna.load_study(study_name=latest(storage, name), storage=storage)
+        except KeyError:
+            known = sorted({original_name(study.study_name) for study in storage.get_all_studies()})
+            raise StudyError(_no_study(name, f"in {masked(url)}", known)) from None
+        started_with = json.loads(study.user_attrs.get(STARTED_WITH, "{}"))
+    direction: Direction = "maximize" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "minimize"
+    metric = recorded.get("metric") or started_with.get("metric") or "value"
+    return study, metric, direction, folder
+
+
+def _no_study(name: str, where: str, known: list[str]) -> str:
+    if not known:
+        return f"there is no study {name!r} {where}: there is none at all; ml-search makes one"
+    near = nearest(name, known)
+    guess = f"; did you mean {near!r}?" if near else ""
+    return f"there is no study {name!r} {where}{guess} (there: {', '.join(sorted(known))})"

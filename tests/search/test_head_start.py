@@ -1,0 +1,156 @@
+"""What a study is given before its own trials: histories of others, and settings that are tried first."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlframework.errors import ConfigError, StudyError
+from mlframework.search.results import TrialRecord, best_of
+from mlframework.search.study import OpenStudy
+from mlframework.visualise.study_view import StudyView
+from support.searches import LR, open_search, run_search
+
+pytestmark = pytest.mark.usefixtures("here")
+
+TPE = {"type": "TPESampler", "n_startup_trials": 5}
+
+
+def history(name: str, rows: list[str], header: str = "lr,value") -> dict[str, Any]:
+    Path(name).write_text("\n".join([header, *rows]) + "\n")
+    return {"search.warm_start": [{"path": name}]}
+
+
+def records(study: OpenStudy) -> list[TrialRecord]:
+    return [TrialRecord.of(trial) for trial in study.trials()]
+
+
+def test_accepted_rows_are_imported_and_rejected_ones_are_named() -> None:
+    rows = ["0.01,0.5", "0.9,0.4", "0.02,much", "0.03,0.25"]
+    study = open_search(history("h.csv", rows))
+    assert list(study.news) == [
+        "h.csv: 2 of 4 rows imported",
+        "h.csv:3: rejected: optimizer.lr is 0.9, outside the space: 0.001 to 0.1, log scale",
+        "h.csv:4: rejected: its value 'much' is not a number",
+    ]
+    found = records(study)
+    assert [(r.state, r.params, r.value, r.reason) for r in found] == [
+        ("imported", {"optimizer.lr": 0.01}, 0.5, "h.csv:2"),
+        ("imported", {"optimizer.lr": 0.03}, 0.25, "h.csv:5"),
+    ]
+
+
+def test_imported_trials_are_never_ours_and_never_the_best() -> None:
+    study, end = run_search(history("h.csv", ["0.01,-100"]))
+    assert [record.state for record in end.records] == ["imported"] + ["complete"] * 3
+    best = best_of(end.records, "minimize")
+    assert best is not None and best.number > 0
+    written = json.loads(study.spec.folder.results.read_text())
+    assert written["best_trial"] == best.number and written["trials"][0]["state"] == "imported"
+    view = StudyView.of(study.study, "val_loss")
+    assert len(view.complete) == 3 and view.best is not None and view.best.number == best.number
+    assert view.counts == {"complete": 3, "imported": 1}
+
+
+def test_the_sampler_learns_from_what_was_imported() -> None:
+    """A planted history: the nearer to 0.03, the better."""
+    rows = [f"{lr},{abs(math.log(lr / 0.03))}" for lr in (0.001 * 1.17**n for n in range(30))]
+    changes = {"search.sampler": TPE, "search.n_trials": 5, "training.num_epochs": 1}
+    _, cold = run_search({**changes, "search.study_name": "cold"})
+    _, warm = run_search({**changes, **history("h.csv", rows), "search.study_name": "warm"})
+    drawn = [record.params["optimizer.lr"] for record in warm.records if record.counts]
+    assert len(drawn) == 5 and all(0.01 < lr < 0.09 for lr in drawn)
+    assert not all(0.01 < record.params["optimizer.lr"] < 0.09 for record in cold.records)
+
+
+def test_a_history_is_imported_once() -> None:
+    changes = history("h.csv", ["0.01,0.5", "0.02,0.4"])
+    run_search({**changes, "search.n_trials": 1})
+    Path("h.csv").unlink()  # the study has it: another machine that joins need not
+    study = open_search(changes, resume=True)
+    assert list(study.news) == [] and [record.state for record in records(study)].count("imported") == 2
+    more = {"search.warm_start": [*changes["search.warm_start"], *history("g.csv", ["0.05,0.6"])["search.warm_start"]]}
+    study = open_search(more, resume=True)
+    assert list(study.news) == ["g.csv: 1 of 1 rows imported"]
+    assert [record.state for record in records(study)].count("imported") == 3
+
+
+def test_another_study_is_a_history() -> None:
+    space = {"optimizer.lr": {"type": "categorical", "choices": [0.01, 1e30]}}
+    _, other = run_search({"search_space": space, "search.n_trials": 2, "search.study_name": "other"})
+    assert sorted(record.state for record in other.records) == ["complete", "failed"]
+    study = open_search({"search.warm_start": [{"study": "other"}]})
+    good = next(record for record in other.records if record.state == "complete")
+    assert [(r.params, r.value) for r in records(study)] == [(good.params, good.value)]
+    assert study.news[0] == "study other: 1 of 2 rows imported"
+    assert study.news[1].startswith("study other trial ") and "rejected" in study.news[1]
+
+
+def test_what_breaks_a_constraint_is_not_imported() -> None:
+    changes = {**history("h.csv", ["0.01,0.5", "0.09,0.4"]), "search.constraints": ["optimizer.lr < 0.05"]}
+    assert list(open_search(changes).news)[1] == "h.csv:3: rejected: it breaks a constraint"
+
+
+def test_a_history_without_a_usable_row_is_refused_before_the_study_is_made() -> None:
+    with pytest.raises(StudyError) as error:
+        open_search(history("h.csv", ["0.9,1", "x,2"]))
+    assert str(error.value).splitlines() == [
+        "search.warm_start: h.csv: no row can be used",
+        "  h.csv:2: rejected: optimizer.lr is 0.9, outside the space: 0.001 to 0.1, log scale",
+        "  h.csv:3: rejected: optimizer.lr is 'x', outside the space: 0.001 to 0.1, log scale",
+    ]
+    open_search()  # no study was left behind
+    with pytest.raises(StudyError, match="it is empty"):
+        open_search({**history("h.csv", []), "search.study_name": "other"})
+
+
+def test_enqueued_settings_are_tried_first() -> None:
+    space = {"optimizer.lr": LR, "model.hidden_size": {"type": "int", "low": 2, "high": 8}}
+    points = [{"lr": 0.05, "hidden_size": 8}, {"optimizer.lr": 0.07}]
+    study, end = run_search({"search_space": space, "search.enqueue": points})
+    first, second, third = (record.params for record in end.records)
+    assert first == {"optimizer.lr": 0.05, "model.hidden_size": 8}
+    assert second["optimizer.lr"] == 0.07 and second["model.hidden_size"] in range(2, 9)
+    assert third["optimizer.lr"] not in (0.05, 0.07)
+    assert list(study.news) == ["tried first: optimizer.lr=0.05, model.hidden_size=8; optimizer.lr=0.07"]
+
+
+def test_what_is_enqueued_later_comes_next() -> None:
+    run_search({"search.enqueue": [{"lr": 0.05}], "search.n_trials": 2})
+    more = {"search.enqueue": [{"lr": 0.05}, {"lr": 0.06}], "search.n_trials": 4}
+    study, end = run_search(more, resume=True)
+    assert [record.params["optimizer.lr"] for record in end.records][::2] == [0.05, 0.06]
+    assert list(study.news) == ["tried next: optimizer.lr=0.06"]
+
+
+def test_what_was_enqueued_twice_is_drawn_anew() -> None:
+    _, end = run_search({"search.enqueue": [{"lr": 0.05}, {"lr": 0.05}], "search.n_trials": 2})
+    drawn = [record.params["optimizer.lr"] for record in end.records if record.counts]
+    assert len(drawn) == 2 and drawn[0] == 0.05 != drawn[1]
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ({"lr": 7.0}, r"search.enqueue.0: optimizer.lr is 7.0, outside the space: 0.001 to 0.1, log scale"),
+        ({"lrr": 0.01}, r"search.enqueue.0: lrr is not in the search space; did you mean lr\?"),
+        ({"lr": "big"}, r"search.enqueue.0: optimizer.lr is 'big', outside the space"),
+        ({"lr": 0.09}, r"search.enqueue.0: it breaks a constraint"),
+        ({}, r"search.enqueue.0: should have at least 1 item"),
+    ],
+)
+def test_settings_that_cannot_be_tried(point: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        open_search({"search.enqueue": [point], "search.constraints": ["optimizer.lr < 0.05"]})
+
+
+def test_a_parameter_that_does_not_exist_beside_another_cannot_be_enqueued() -> None:
+    space = {
+        "optimizer.type": {"type": "categorical", "choices": ["sgd", "adam"]},
+        "optimizer.momentum": {"type": "uniform", "low": 0.0, "high": 0.9},
+    }
+    point = {"optimizer.type": "adam", "momentum": 0.3}
+    with pytest.raises(ConfigError, match=r"optimizer.momentum exists only with optimizer.type: sgd"):
+        open_search({"search_space": space, "search.enqueue": [point]})
