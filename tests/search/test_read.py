@@ -205,7 +205,10 @@ def test_an_option_may_name_a_setting_that_the_hyperparameters_bring(read: Read)
         ),
         ({"mlp": 3}, "h.json: mlp: should be an object of settings and their values, got 3"),
         ({"mlp": {"optimizer.lr": -1}}, "h.json: optimizer.lr: should be greater than 0, got -1"),
-        ({"mlp": {"optimizer.lrr": 1}}, "h.json: optimizer.lrr: unknown key; did you mean 'lr'?"),
+        (
+            {"mlp": {"optimizer.lrr": 1}},
+            "h.json: optimizer.lrr: unknown key; did you mean 'lr'? (known here: lr, beta1, beta2, eps, type, weight_decay)",
+        ),
         ([], "h.json: should hold a JSON object, got list; ml-search writes it"),
     ],
 )

@@ -175,6 +175,9 @@ def _without_choice(path: KeyPath, root: type[Config], document: Document) -> Pr
     return document.problem(path, what)
 
 
+_FEW_KEYS = 8
+
+
 def _unknown_key(path: KeyPath, root: type[Config], tree: Mapping[str, Any]) -> str:
     name = str(path[-1])
     section = schema.at(root, tree, path[:-1])
@@ -183,7 +186,11 @@ def _unknown_key(path: KeyPath, root: type[Config], tree: Mapping[str, Any]) -> 
     known = list(cls.model_fields) if (cls := schema.class_at(root, tree, path[:-1])) is not None else []
     elsewhere = [leaf.key for leaf in schema.leaves(root, tree) if leaf.key.split(".")[-1] == name]
     near = nearest(name, known) or next(iter(elsewhere), None)
-    return f"unknown key; did you mean {near!r}?" if near else f"unknown key; known here: {', '.join(known)}"
+    listing = f"known here: {', '.join(known)}"
+    if near is None:
+        return f"unknown key; {listing}"
+    # Of a sampler or an optimizer, what it takes is soon said.
+    return f"unknown key; did you mean {near!r}?" + (f" ({listing})" if len(known) <= _FEW_KEYS else "")
 
 
 def _few(names: list[str]) -> str:
