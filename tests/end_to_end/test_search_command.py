@@ -322,6 +322,20 @@ def test_a_search_in_which_all_trials_fail_says_why(main: Callable[[str], Ended]
     assert [trial["state"] for trial in trials() if trial["state"] != "duplicate"] == ["failed"] * 3
 
 
+def test_a_grid_says_how_much_of_it_was_tried(main: Callable[[str], Ended]) -> None:
+    """Each cell once, across restarts."""
+    space = {
+        "optimizer.lr": {"type": "categorical", "choices": [0.01, 0.02, 1e30]},
+        "model.hidden_size": {"type": "int", "low": 2, "high": 4},
+    }
+    write_config({"search_space": space, "search.sampler": {"type": "GridSampler"}, "training.num_epochs": 1})
+    assert "\ngrid: " in main("ml-search --config config.yaml --n-trials 4").out
+    end = main("ml-search --config config.yaml --n-trials 99 --resume")
+    cells = [tuple(trial["params"].values()) for trial in trials()]
+    assert len(cells) == len(set(cells)) == 9
+    assert "\ngrid: 6 of 9 cells\n" in end.out, "what failed was not tried to its end"
+
+
 def test_reasons_are_shown_as_they_are(main: Callable[[str], Ended], monkeypatch: pytest.MonkeyPatch) -> None:
     build = Mlp.build
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlframework.visualise.search_plots import (
     contour,
+    folds,
     importance_significance,
     intermediate_values,
     optimization_history,
@@ -53,6 +54,7 @@ PLOTS: dict[str, Plot] = {
         uses_params=True,
         by_default=False,
     ),
+    "folds": Plot("each trial's folds or repeats", folds.compute, folds.draw, uses_params=False, by_default=False),
     "slice": Plot("the value against each parameter", slice.compute, slice.draw, True),
     "contour": Plot("the value over two parameters", contour.compute, contour.draw, True),
     "parallel_coordinate": Plot(
