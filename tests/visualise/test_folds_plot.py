@@ -5,7 +5,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from mlframework.errors import PlotError
-from mlframework.search.results import PARTS
+from mlframework.search.duplicates import PARTS
 from mlframework.visualise.search_plots import folds
 from mlframework.visualise.study_view import StudyView
 

@@ -127,4 +127,4 @@ def test_what_cannot_be_said() -> None:
 
 
 def test_it_is_drawn_only_where_it_is_asked_for() -> None:
-    assert [name for name, plot in PLOTS.items() if not plot.by_default] == ["importance_significance"]
+    assert [name for name, plot in PLOTS.items() if not plot.by_default] == ["importance_significance", "folds"]

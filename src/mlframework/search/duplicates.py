@@ -16,6 +16,8 @@ PLACE = "mlframework:place"
 REDRAWN = "mlframework:redrawn"
 SAME_AS = "mlframework:same_as"
 SEED = "mlframework:seed"
+IMPORTED = "mlframework:imported"
+PARTS = "mlframework:parts"
 REDRAWN_STATES = ("infeasible", "duplicate", "superseded")
 
 Point = Hashable

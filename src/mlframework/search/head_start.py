@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlframework.errors import StudyError
+from mlframework.search.duplicates import IMPORTED
 from mlframework.search.feasibility import is_feasible
 from mlframework.search.parameters import Scalar
 from mlframework.search.space import Space
-from mlframework.search.warm_start import IMPORTED, History, Imported, Row, judge, read_rows
+from mlframework.search.warm_start import History, Imported, Row, judge, read_rows
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -19,12 +19,12 @@ from mlframework.errors import (
 from mlframework.plans import Evaluation, Report
 from mlframework.runs import write_text
 from mlframework.search.draws import Verdict, judge, sampler_of
-from mlframework.search.duplicates import PLACE, REDRAWN, SAME_AS
+from mlframework.search.duplicates import PARTS, PLACE, REDRAWN, SAME_AS
 from mlframework.search.head_start import enqueued
 from mlframework.search.lease import Heartbeat, Lease
 from mlframework.search.matched import matching_of
 from mlframework.search.pruners import WilcoxonPruner
-from mlframework.search.results import BEST_EPOCH, METRICS, PARTS, TrialRecord, ranking
+from mlframework.search.results import BEST_EPOCH, METRICS, TrialRecord, ranking
 from mlframework.search.storage import translated
 from mlframework.search.study import REASON, OpenStudy, SearchSpec, quiet_optuna
 

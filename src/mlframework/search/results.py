@@ -15,9 +15,8 @@ from mlframework.config.override import get
 from mlframework.metrics import Direction
 from mlframework.models import MODELS
 from mlframework.runs import FORMAT, RunDir, read_json, write_json, write_text
-from mlframework.search.duplicates import REDRAWN, REDRAWN_STATES, SAME_AS, SEED
+from mlframework.search.duplicates import IMPORTED, PARTS, REDRAWN, REDRAWN_STATES, SAME_AS, SEED
 from mlframework.search.study import REASON, OpenStudy, StudyFolder
-from mlframework.search.warm_start import IMPORTED
 from mlframework.training.checkpoint import Checkpoints
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 KEPT_CHECKPOINTS = 3
 MERGED_HYPERPARAMETERS = Path("models/best_hyperparameters.json")
-BEST_EPOCH, METRICS, PARTS = "mlframework:best_epoch", "mlframework:metrics", "mlframework:parts"
+BEST_EPOCH, METRICS = "mlframework:best_epoch", "mlframework:metrics"
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 
 

@@ -22,8 +22,6 @@ from mlframework.search.space import Space, active
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-IMPORTED = "mlframework:imported"
-"""Attribute of a trial that was trained elsewhere: where it comes from."""
 ABOUT_TRIALS = ("number", "state", "std", "best_epoch", "epochs", "seconds", "reason")
 """Columns of our trials.csv that are neither parameters nor the value."""
 VALUES = ("value", "score", "performance")

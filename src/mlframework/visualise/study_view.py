@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from mlframework.errors import PlotError
 from mlframework.registry import nearest
-from mlframework.search.duplicates import REDRAWN, REDRAWN_STATES
+from mlframework.search.duplicates import IMPORTED, REDRAWN, REDRAWN_STATES
 from mlframework.search.versions import original_name
-from mlframework.search.warm_start import IMPORTED
 
 if TYPE_CHECKING:
     import optuna

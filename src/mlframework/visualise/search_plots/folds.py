@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlframework.errors import PlotError
-from mlframework.search.results import PARTS
+from mlframework.search.duplicates import PARTS
 from mlframework.visualise import style
 from mlframework.visualise.axes import beyond, visible_range
 from mlframework.visualise.search_plots.points import Points, points
