@@ -5,13 +5,11 @@ import math
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mlframework.errors import PlotError
 from mlframework.visualise import significance
 from mlframework.visualise.search_plots import PLOTS, importance_significance
-from mlframework.visualise.significance import Repeats, correlation, holm, importance
+from mlframework.visualise.significance import Repeats, correlation, importance
 from mlframework.visualise.study_view import StudyView
 
 FEW = {"PED-ANOVA": Repeats(40, 99), "fANOVA": Repeats(4, 9)}
@@ -32,20 +30,6 @@ def planted(n_trials: int, seed: int = 0, conditional: bool = False) -> StudyVie
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=seed))
     study.optimize(objective, n_trials=n_trials)
     return StudyView.of(study, "val_acc")
-
-
-def test_holm_as_r_does_it() -> None:
-    """R: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") is 0.03 0.06 0.06 0.02."""
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
-def test_holm_corrects_upwards_and_keeps_the_order(p: list[float]) -> None:
-    found = holm(p)
-    assert all(0 <= given <= corrected <= 1 for given, corrected in zip(p, found, strict=True))
-    assert found.min() == pytest.approx(min(1.0, min(p) * len(p)))
-    order = np.argsort(p, kind="stable")
-    assert (np.diff(found[order]) >= 0).all()
 
 
 def test_spearmans_correlation_of_a_published_example() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mlframework.search.statistics import LEVEL, holm
 from mlframework.visualise.study_view import Direction
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 Evaluator = Literal["PED-ANOVA", "fANOVA"]
 Floats = NDArray[np.float64]
-LEVEL = 0.95
-"""Of the intervals."""
 
 
 @dataclass(frozen=True)
@@ -117,20 +116,6 @@ def correlation(x: Floats, y: Floats, bootstrap: int, seed: int) -> tuple[float,
             drawn.append(float(spearmanr(x[rows], y[rows]).statistic))
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(result.statistic), float(low), float(high), float(result.pvalue)
-
-
-def holm(p: Sequence[float] | Floats) -> Floats:
-    """Return p-values corrected for their number (Holm, 1979, https://www.jstor.org/stable/4615733), in the same order.
-
-    The smallest is multiplied by their number, the next by one less, and so on; none gets smaller than one before it.
-    """
-    given = np.asarray(p, dtype=np.float64)
-    order = np.argsort(given, kind="stable")
-    factors = np.arange(len(given), 0, -1)
-    corrected = np.minimum(1.0, np.maximum.accumulate(given[order] * factors))
-    found = np.empty_like(given)
-    found[order] = corrected
-    return found
 
 
 def _importances(

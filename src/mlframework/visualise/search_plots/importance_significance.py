@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlframework.errors import PlotError
+from mlframework.search.statistics import SIGNIFICANT
 from mlframework.visualise import style
 from mlframework.visualise.search_plots.param_importances import importances
 from mlframework.visualise.study_view import StudyView
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 FEWEST = 10
 """Finished trials below which an interval would say nothing."""
-SIGNIFICANT = 0.05
 _SEED = 0
 _COLOURS = {"PED-ANOVA": style.BLUE, "fANOVA": style.GREEN}
 _SMALLEST = 1e-12  # error bars want no negative length
@@ -95,7 +95,8 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> SignificanceData:
 def _correlations(view: StudyView, keys: Sequence[str]) -> dict[str, Estimate]:
     import numpy as np
 
-    from mlframework.visualise.significance import REPEATS, Estimate, correlation, holm
+    from mlframework.search.statistics import holm
+    from mlframework.visualise.significance import REPEATS, Estimate, correlation
 
     values = np.array([trial.value for trial in view.complete], dtype=np.float64)
     found: dict[str, tuple[float, float, float, float]] = {}
