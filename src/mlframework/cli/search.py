@@ -116,15 +116,35 @@ def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -
     if arguments.resume and not study.trials():
         screen.print(f"there was no study {study.spec.name!r} with trials yet: this starts it")
     print_plan(screen, study, read.dropped)
+    if read.config.search is not None and (settings := read.config.search.confirm) is not None:
+        screen.print(
+            f"  the best {settings.top_k} are trained again with {settings.seeds} further seeds each at the end"
+        )
     resume = _resuming(read, study, arguments)
     console.say_on_interrupt(
         f"finished trials are kept, the present one goes on from its last epoch; go on with: {resume}"
     )
     with SearchScreen(screen, study) as watcher:
         end = search(study, _load, watcher)
+    _confirm(read, study, end)
     _summarise(study, end, resume)
     if arguments.refit and end.why != "others":
         _refit(study)
+
+
+def _confirm(read: ReadConfig, study: OpenStudy, end: SearchEnd) -> None:
+    """Confirm the best trials once the study is done, where the config asks for it."""
+    from mlframework.search.results import best_of
+
+    settings = read.config.search.confirm if read.config.search is not None else None
+    if settings is None or best_of(end.records, study.spec.direction) is None:
+        return
+    if end.why != "done":
+        console.out().print("search.confirm: the best trials are confirmed when the last trial is done")
+        return
+    from mlframework.cli.confirm import confirm_best
+
+    confirm_best(console.out(), study, settings, _load)
 
 
 def _resuming(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -> str:
@@ -170,8 +190,9 @@ def _summarise(study: OpenStudy, end: SearchEnd, resume: str) -> None:
 
 def _refit(study: OpenStudy) -> None:
     from mlframework.cli.train import final_of
-    from mlframework.search.results import TrialRecord, best_of
+    from mlframework.search.results import TrialRecord, pick
 
-    best = best_of([TrialRecord.of(trial) for trial in study.trials()], study.spec.direction)
-    assert best is not None and best.best_epoch is not None  # a best trial is complete
-    final_of(study.spec.folder.trial(best.number), best.best_epoch, f"{study.spec.name}-final")
+    chosen = pick(study.spec, [TrialRecord.of(trial) for trial in study.trials()])
+    assert chosen is not None and chosen.record.best_epoch is not None  # a best trial is complete
+    best = chosen.record
+    final_of(study.spec.folder.trial(best.number), chosen.record.best_epoch, f"{study.spec.name}-final")

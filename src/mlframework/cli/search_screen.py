@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mlframework.search.duplicates import REDRAWN_STATES
 from mlframework.search.feasibility import is_feasible, shares
-from mlframework.search.results import TrialRecord, best_of
+from mlframework.search.results import Pick, TrialRecord, best_of, pick
 from mlframework.search.samplers import GridSampler, grid_cells, grid_coverage
 from mlframework.search.storage import masked
 
@@ -89,8 +89,9 @@ def _few(wanted: object) -> str:
 
 def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord]) -> None:
     """Print the best trial, how the others ended, and what to do next."""
-    best = best_of(records, study.spec.direction)
-    assert best is not None
+    chosen = pick(study.spec, records)
+    assert chosen is not None
+    best = chosen.record
     counts = {state: sum(record.state == state for record in records) for state in _COLOURS}
     shown = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     folder = study.spec.folder
@@ -104,6 +105,7 @@ def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord
     )
     for key, value in best.params.items():
         console.print(f"  {key}: {_number(value)}")
+    print_pick(console, chosen)
     for record in [record for record in records if record.state == "failed"][:5]:
         console.print(f"failed: trial {record.number}: {record.reason}")
     console.print(
@@ -117,6 +119,20 @@ def _spread(study: OpenStudy, best: TrialRecord) -> str:
     if best.std is None:
         return ""
     return f" (standard deviation {best.std:.4g} over {len(best.parts)} {study.spec.plan.part}s)"
+
+
+def print_pick(console: Console, chosen: Pick) -> None:
+    """Say what the trial was picked by, where that is not its value in the search alone."""
+    if chosen.outdated is not None:
+        console.print(f"the confirmation does not count: {chosen.outdated}; search.confirm makes another one")
+    if chosen.confirmed is None or chosen.confirmed.interval is None:
+        return
+    interval = chosen.confirmed.interval
+    console.print(
+        f"picked by {interval.n} further seeds: mean {interval.mean:.6g}, std {interval.std:.2g}, 95 % interval "
+        f"{interval.low:.6g} to {interval.high:.6g}"
+        + (f"; best in the search: trial {chosen.search_best}" if chosen.search_best != chosen.record.number else "")
+    )
 
 
 def _beside(records: Sequence[TrialRecord]) -> str:

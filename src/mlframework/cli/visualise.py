@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PLOT_TYPES = (
     "optimization_history", "param_importances", "importance_significance", "folds", "slice", "contour", "parallel_coordinate",
-    "intermediate_values",
+    "intermediate_values", "confirm",
 )  # fmt: skip
 RUN_PLOT_TYPES = ("curves", "recall_at_k", "popularity")
 FORMATS = ("html", "png")
@@ -40,7 +40,8 @@ def _parser() -> Parser:
     parser.add_argument("--study-name", metavar="S", help="with --mode search: the study")
     parser.add_argument(
         "--plot-type", nargs="+", metavar="T", default=[], type=_one_of((*PLOT_TYPES, *RUN_PLOT_TYPES)),
-        help=f"search: {', '.join(PLOT_TYPES)} (default: all but folds, and importance_significance, which takes a minute); "
+        help=f"search: {', '.join(PLOT_TYPES)} (default: all that fit the study but folds, and "
+        "importance_significance, which takes a minute); "
         f"run: {', '.join(RUN_PLOT_TYPES)} (default: all that fit the run)",
     )  # fmt: skip
     parser.add_argument(

@@ -9,6 +9,7 @@ from mlframework.config.base import Config
 from mlframework.experiment import ExperimentConfig
 from mlframework.folds import CrossValidation
 from mlframework.metrics import Direction
+from mlframework.search.confirm import Confirm
 from mlframework.search.duplicates import OnDuplicate
 from mlframework.search.parameters import Parameter, Scalar
 from mlframework.search.pruners import MedianPruner, PrunerConfig
@@ -54,6 +55,8 @@ class SearchConfig(Config):
     repeats: Annotated[int, Field(ge=1)] = 1
     """With how many seeds each trial is trained; its value is their mean. Not with cross_validation, which has repeats of
     its own."""
+    confirm: Confirm | None = None
+    """Whether the best trials are trained again with further seeds when the search is done, and the pick made by that."""
     lease_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Seconds without a sign of life after which a process on another machine is taken for dead, and its trial taken over."""
 

@@ -101,7 +101,7 @@ def _duplicate(
     spec: SearchSpec, trial: Trial, place: int, trials: Sequence[FrozenTrial], twins: Sequence[FrozenTrial]
 ) -> Verdict:
     if spec.on_duplicate == "replicate":
-        seed = max(twin.user_attrs.get(SEED, spec.seed) for twin in twins) + spec.plan.n_seeds
+        seed = max(twin.user_attrs.get(SEED, spec.training_seed) for twin in twins) + spec.plan.n_seeds
         trial.set_user_attr(SEED, seed)
         return Verdict("train", seed=seed)
     if spec.on_duplicate == "resample":

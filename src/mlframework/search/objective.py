@@ -174,7 +174,7 @@ def _attempt(
         return Outcome("FAIL", reason=str(error))
     except Exception as error:  # noqa: BLE001 - whatever a trial raises is its own failure; the search goes on
         write_text(spec.folder.trial(trial.number).path / "error.txt", traceback.format_exc())
-        return Outcome("FAIL", reason=_reason(error))
+        return Outcome("FAIL", reason=reason_of(error))
 
 
 def _untrained(verdict: Verdict) -> Outcome:
@@ -195,7 +195,8 @@ def _untrained(verdict: Verdict) -> Outcome:
     return Outcome(former.state.name, evaluation, verdict.reason, same_as=former.number)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Say in a line why a training failed that raised what nobody expected."""
     text = str(error).strip().splitlines()
     if (
         isinstance(error, MemoryError)

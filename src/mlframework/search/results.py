@@ -15,8 +15,18 @@ from mlframework.config.override import get
 from mlframework.metrics import Direction
 from mlframework.models import MODELS
 from mlframework.runs import FORMAT, RunDir, read_json, write_json, write_text
-from mlframework.search.duplicates import IMPORTED, PARTS, REDRAWN, REDRAWN_STATES, SAME_AS, SEED
-from mlframework.search.study import REASON, OpenStudy, StudyFolder
+from mlframework.search.confirm import Candidate, read_confirmation
+from mlframework.search.duplicates import (
+    IMPORTED,
+    PARTS,
+    REDRAWN,
+    REDRAWN_STATES,
+    SAME_AS,
+    SEED,
+    Point,
+    point_of,
+)
+from mlframework.search.study import REASON, OpenStudy, SearchSpec, StudyFolder
 from mlframework.training.checkpoint import Checkpoints
 
 if TYPE_CHECKING:
@@ -110,9 +120,60 @@ def ranking(records: Sequence[TrialRecord], direction: Direction) -> list[TrialR
     return sorted(complete, key=lambda record: (sign * (record.value or 0.0), record.number))
 
 
+def candidates(spec: SearchSpec, records: Sequence[TrialRecord], top_k: int) -> list[TrialRecord]:
+    """Return the best trials, the best first; of several with the same parameters only the best."""
+    found: dict[Point, TrialRecord] = {}
+    for record in ranking(records, spec.direction):
+        found.setdefault(point_of(spec.space.parameters, record.params), record)
+    return list(found.values())[:top_k]
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The trial that best_config.yaml is written from.
+
+    Attributes:
+        record: the trial.
+        confirmed: what its further seeds gave, where it was picked by those.
+        search_best: the trial with the best value in the search.
+        outdated: why a confirmation that there was does not count (any more).
+    """
+
+    record: TrialRecord
+    confirmed: Candidate | None
+    search_best: int
+    outdated: str | None
+
+
+def pick(spec: SearchSpec, records: Sequence[TrialRecord]) -> Pick | None:
+    """Return the trial that was confirmed as the best, else the one with the best value; None where none is complete.
+
+    A confirmation counts as long as the trials that it compared are the study's best.
+    """
+    best = best_of(records, spec.direction)
+    if best is None:
+        return None
+    confirmation = read_confirmation(spec.folder.path)
+    if confirmation is None:
+        return Pick(best, None, best.number, None)
+    now = {record.number: record for record in candidates(spec, records, confirmation.top_k)}
+    compared = {each.number for each in confirmation.candidates}
+    picked = confirmation.picked
+    if entered := sorted(now.keys() - compared):
+        those = f"trial {entered[0]} has" if len(entered) == 1 else f"trials {', '.join(map(str, entered))} have"
+        return Pick(best, None, best.number, f"{those} come among the best {confirmation.top_k} since")
+    if picked is None or picked.number not in now:
+        return Pick(best, None, best.number, "in each of its trials a training failed" if picked is None else
+                    f"trial {picked.number} is none of the study's best")  # fmt: skip
+    return Pick(now[picked.number], picked, best.number, None)
+
+
 def keep_best_checkpoints(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
     """Remove the checkpoints of trials that are done and not among the best few."""
     kept = {record.number for record in ranking(records, study.spec.direction)[:KEPT_CHECKPOINTS]}
+    chosen = pick(study.spec, records)
+    if chosen is not None:
+        kept.add(chosen.record.number)
     for record in records:
         if record.state in ("complete", "pruned", "failed") and record.number not in kept:
             remove_checkpoints(study.spec.folder.trial(record.number))
@@ -127,20 +188,29 @@ def remove_checkpoints(run: RunDir) -> None:
 def write_best(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
     """Write best_config.yaml and best_hyperparameters.json, and merge the latter into models/ by model.
 
-    A study that searches over models writes the hyperparameters of each model's best trial.
+    A study that searches over models writes the hyperparameters of each model's best trial. Where the best trials were
+    confirmed, the picked one comes before all others.
     """
     folder, spec = study.spec.folder, study.spec
-    ranked = ranking(records, spec.direction)
-    best = ranked[0]
+    chosen = pick(spec, records)
+    assert chosen is not None  # the caller has seen a complete trial
+    best = chosen.record
     config_file = folder.trial(best.number).config
     tree = yaml.read(config_file).tree if config_file.is_file() else spec.tree(best.params, best.seed)
     header = f"# Best of study {spec.name}: trial {best.number}, {spec.metric} {best.value}\n"
+    if chosen.confirmed is not None and chosen.confirmed.interval is not None:
+        interval = chosen.confirmed.interval
+        header += (
+            f"# Picked by its mean over {interval.n} further seeds, {interval.mean}; its own value does not count.\n"
+        )
     write_text(folder.best_config, header + yaml.dump(tree))
     by_model: dict[str, dict[str, Any]] = {}
-    for record in ranked:
+    for record in (best, *ranking(records, spec.direction)):
         model = str(record.params.get("model.architecture", get(spec.space.base, "model.architecture")))
         by_model.setdefault(model, _named(model, record.params))
     write_json(folder.best_hyperparameters, by_model)
+    if not spec.shares_best:
+        return
     merged = read_json(MERGED_HYPERPARAMETERS) if MERGED_HYPERPARAMETERS.is_file() else {}
     write_json(MERGED_HYPERPARAMETERS, {**merged, **by_model})
 
@@ -154,7 +224,8 @@ def _named(model: str, params: Mapping[str, Any]) -> dict[str, Any]:
 def write_results(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
     """Write results.json and trials.csv."""
     spec = study.spec
-    best = best_of(records, spec.direction)
+    chosen = pick(spec, records)
+    best = chosen.record if chosen is not None else None
     content = {
         "format": FORMAT,
         "study_name": spec.name,
@@ -163,10 +234,26 @@ def write_results(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
         "best_trial": best.number if best is not None else None,
         "best_value": best.value if best is not None else None,
         "best_params": dict(best.params) if best is not None else None,
+        "confirmed": _confirmed(chosen),
         "trials": [_as_dict(record) for record in records],
     }
     write_json(spec.folder.results, content)
     _write_csv(spec.folder, records)
+
+
+def _confirmed(chosen: Pick | None) -> dict[str, Any] | None:
+    """Return what results.json tells of a confirmation; None where there was none."""
+    if chosen is None or (chosen.confirmed is None and chosen.outdated is None):
+        return None
+    found = chosen.confirmed
+    interval = found.interval if found is not None else None
+    return {
+        "trial": found.number if found is not None else None,
+        **{key: getattr(interval, key, None) for key in ("mean", "std", "low", "high")},
+        "seeds": [training.seed for training in found.trainings] if found is not None else [],
+        "search_best": chosen.search_best,
+        "outdated": chosen.outdated,
+    }
 
 
 def _as_dict(record: TrialRecord) -> dict[str, Any]:

@@ -93,6 +93,7 @@ class SearchSpec:
         plan: how a trial is judged.
         lease_seconds: how long a silent worker is waited for.
         fingerprint: what trials of one study must have in common.
+        shares_best: whether its best hyperparameters go into models/best_hyperparameters.json, too.
     """
 
     name: str
@@ -114,6 +115,13 @@ class SearchSpec:
     fingerprint: Mapping[str, Any]
     on_duplicate: OnDuplicate
     head_start: HeadStart
+    shares_best: bool = True
+
+    @property
+    def training_seed(self) -> int:
+        """What trials are trained with; the studies of a comparison differ only in what seeds their suggestions."""
+        seed = get(self.space.base, "seed")
+        return self.seed if seed is None else int(seed)
 
     def tree(self, params: Mapping[str, Scalar], seed: int | None) -> dict[str, Any]:
         """Return the config tree of a trial; one that is trained again has another seed, and the same split."""
@@ -121,7 +129,9 @@ class SearchSpec:
         if seed is None:
             return tree
         split_seed = get(tree, "data.split.seed")
-        return override(tree, {"seed": seed, "data.split.seed": self.seed if split_seed is None else split_seed})
+        return override(
+            tree, {"seed": seed, "data.split.seed": self.training_seed if split_seed is None else split_seed}
+        )
 
 
 @dataclass(frozen=True)

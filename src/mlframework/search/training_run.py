@@ -63,8 +63,16 @@ def trainer_of_configs(load: LoadSplits) -> Callable[[SearchSpec, int, Mapping[s
     """Return what makes a training run of a trial."""
 
     def trainer(spec: SearchSpec, number: int, params: Mapping[str, Any], seed: int | None) -> TrainingRun:
-        tree = spec.tree(params, seed)
-        config = decode(ExperimentConfig, Document(tree, f"trial {number}"))
-        return TrainingRun(config, tree, spec.plan, spec.folder.trial(number), load)
+        return training_run(spec, f"trial {number}", spec.folder.trial(number), spec.tree(params, seed), load)
 
     return trainer
+
+
+def training_run(spec: SearchSpec, name: str, run: RunDir, tree: Mapping[str, Any], load: LoadSplits) -> TrainingRun:
+    """Return the training run of a tree in a folder, judged by the study's plan; errors call it by its name.
+
+    Raises:
+        ConfigError: the settings do not fit together.
+    """
+    config = decode(ExperimentConfig, Document(dict(tree), name))
+    return TrainingRun(config, tree, spec.plan, run, load)

@@ -46,7 +46,7 @@ def draw_all(
 
     Args:
         view: the study.
-        names: names from `PLOTS`; none: all of them but those that take long.
+        names: names from `PLOTS`; none: all that fit the study, but for those that take long.
         params: the parameters to show, as dotted keys or their last parts; none: each plot's own choice.
         folder: where to.
         formats: which of "html" and "png".
@@ -59,7 +59,7 @@ def draw_all(
         MissingExtraError: plotly or kaleido is not installed.
         RunError: the folder cannot be written.
     """
-    plots = _chosen(PLOTS, names or [name for name, plot in PLOTS.items() if plot.by_default])
+    plots = _chosen(PLOTS, names or [name for name, plot in PLOTS.items() if plot.by_default and plot.fits(view)])
     keys = resolve_params(view, params)
     if keys and not any(plot.uses_params for plot in plots.values()):
         using = ", ".join(name for name, plot in PLOTS.items() if plot.uses_params)

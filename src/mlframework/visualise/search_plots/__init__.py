@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlframework.visualise.search_plots import (
+    confirm,
     contour,
     folds,
     importance_significance,
@@ -31,6 +32,7 @@ class Plot:
         draw: that data to a figure. Raises MissingExtraError where plotly is not installed.
         uses_params: whether the parameters asked for have a bearing on it.
         by_default: whether it is drawn where no plot is named; one that takes long is not.
+        fits: whether the study has what it shows; where no plot is named, one that does not fit is left out.
     """
 
     shows: str
@@ -38,6 +40,7 @@ class Plot:
     draw: Callable[[Any], "go.Figure"]
     uses_params: bool
     by_default: bool = True
+    fits: Callable[[StudyView], bool] = lambda view: True
 
 
 PLOTS: dict[str, Plot] = {
@@ -62,5 +65,8 @@ PLOTS: dict[str, Plot] = {
     ),
     "intermediate_values": Plot(
         "every trial's training curve", intermediate_values.compute, intermediate_values.draw, False
+    ),
+    "confirm": Plot(
+        "the best trials over further seeds", confirm.compute, confirm.draw, uses_params=False, fits=confirm.fits
     ),
 }
