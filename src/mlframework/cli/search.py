@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from mlframework.cli import console
+from mlframework.cli.compare import check_options, run_comparison
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides, positive_float, positive_int
 from mlframework.errors import ConfigError, Problem, TrainingError
 
@@ -43,6 +44,16 @@ def _parser() -> Parser:
         "--refit", action="store_true", help="end with the final run of the best config: refit, and test once"
     )
     parser.add_argument(
+        "--compare", nargs="+", metavar="SAMPLER",
+        help="search with each of these samplers instead, on equal budgets, and compare them: TPESampler GPSampler ...",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seeds",
+        type=positive_int,
+        metavar="N",
+        help="with --compare: studies a sampler, each with a seed of its own (default: 5)",
+    )
+    parser.add_argument(
         "--print-config", action="store_true", help="show every setting with its value, and search nothing"
     )
     return parser
@@ -58,6 +69,7 @@ def _main() -> None:
     if arguments.add_trials and (not arguments.resume or arguments.n_trials):
         what = "adds to a study that exists: give --resume with it, and leave out --n-trials"
         raise ConfigError([Problem("ml-search", "--add-trials", what)])
+    check_options(arguments)
     from mlframework.search.read import print_config, read_config
 
     read = read_config(arguments.config, overrides)
@@ -68,6 +80,10 @@ def _main() -> None:
         raise ConfigError([Problem(arguments.config, "search", what)])
     if arguments.print_config:
         console.out().print(print_config(read), end="", markup=False, soft_wrap=True)
+        return
+    if arguments.compare is not None:
+        resume = _resuming(read, read.config.search.n_trials, arguments)
+        run_comparison(read, arguments, _load, lambda spec: _load(_base_config(spec)), resume)
         return
     study = _open(read, arguments)
     _search(read, study, arguments)
@@ -120,7 +136,7 @@ def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -
         screen.print(
             f"  the best {settings.top_k} are trained again with {settings.seeds} further seeds each at the end"
         )
-    resume = _resuming(read, study, arguments)
+    resume = _resuming(read, study.n_trials, arguments)
     console.say_on_interrupt(
         f"finished trials are kept, the present one goes on from its last epoch; go on with: {resume}"
     )
@@ -147,7 +163,7 @@ def _confirm(read: ReadConfig, study: OpenStudy, end: SearchEnd) -> None:
     confirm_best(console.out(), study, settings, _load)
 
 
-def _resuming(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -> str:
+def _resuming(read: ReadConfig, n_trials: int, arguments: argparse.Namespace) -> str:
     """Return the command that goes on with this search: what it asked for is asked for again, as a total."""
     import json
     import shlex
@@ -156,7 +172,9 @@ def _resuming(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace)
 
     words = ["ml-search", "--config", arguments.config, "--resume"]
     if arguments.n_trials or arguments.add_trials:
-        words += ["--n-trials", str(study.n_trials)]
+        words += ["--n-trials", str(n_trials)]
+    if arguments.compare is not None:
+        words += ["--compare", *arguments.compare, *(["--seeds", str(arguments.seeds)] if arguments.seeds else [])]
     if arguments.study_name is not None:
         words += ["--study-name", arguments.study_name]
     if arguments.storage is not None:

@@ -4,15 +4,20 @@ Every test here is two-sided. Papers are named beside what they introduced; test
 published example of each.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+    Floats = NDArray[np.float64]
+
 LEVEL = 0.95
 """Of the intervals."""
 SIGNIFICANT = 0.05
@@ -40,6 +45,7 @@ class Interval:
 
 def mean_interval(values: Sequence[float]) -> Interval:
     """Return the mean of at least one value with its confidence interval by Student's t (1908, 10.2307/2331554)."""
+    import numpy as np
     from scipy.stats import t
 
     given = np.asarray(values, dtype=np.float64)
@@ -53,6 +59,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 def paired_t(first: Sequence[float] | Floats, second: Sequence[float] | Floats) -> float:
     """Return the p-value of the paired t-test (Student, 1908): 1 where no pair differs, 0 where all differ alike."""
+    import numpy as np
     from scipy.stats import t
 
     differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
@@ -69,6 +76,7 @@ def signed_rank(first: Sequence[float] | Floats, second: Sequence[float] | Float
     Pairs that do not differ are left out, equal differences share their ranks, and the distribution is that of all
     2^n ways to give the differences a sign, so that p is exact with ties, too. 1 where no pair differs.
     """
+    import numpy as np
     from scipy.stats import rankdata
 
     differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
@@ -107,6 +115,8 @@ def holm(p: Sequence[float] | Floats) -> Floats:
 
     The smallest is multiplied by their number, the next by one less, and so on; none gets smaller than one before it.
     """
+    import numpy as np
+
     given = np.asarray(p, dtype=np.float64)
     order = np.argsort(given, kind="stable")
     factors = np.arange(len(given), 0, -1)
@@ -130,6 +140,7 @@ def block_ranks(badness: Floats) -> Floats:
     Args:
         badness: (n_blocks, n_candidates), smaller is better.
     """
+    import numpy as np
     from scipy.stats import rankdata
 
     return np.asarray(rankdata(badness, axis=1), dtype=np.float64)
@@ -141,6 +152,7 @@ def friedman(badness: Floats) -> Friedman:
     Args:
         badness: (n_blocks, n_candidates) of three or more candidates.
     """
+    import numpy as np
     from scipy.stats import friedmanchisquare
 
     if not (np.ptp(badness, axis=1) > 0).any():

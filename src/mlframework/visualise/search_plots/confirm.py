@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlframework.errors import PlotError
-from mlframework.search.confirm import Candidate, Confirmation, read_confirmation
 from mlframework.search.statistics import SIGNIFICANT
-from mlframework.search.study import STUDIES, StudyFolder
 from mlframework.visualise import style
 from mlframework.visualise.study_view import StudyView
 from mlframework.visualise.wording import short
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from mlframework.search.confirm import Candidate, Confirmation
 
 _SMALLEST = 1e-12  # error bars want no negative length
 
@@ -85,6 +85,9 @@ def _summary(found: Confirmation) -> str:
 
 
 def _read(view: StudyView) -> Confirmation | None:
+    from mlframework.search.confirm import read_confirmation
+    from mlframework.search.study import STUDIES, StudyFolder
+
     return read_confirmation(StudyFolder(STUDIES / view.name).path)
 
 
