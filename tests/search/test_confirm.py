@@ -186,6 +186,15 @@ def test_replicates_are_confirmed_once_and_with_seeds_of_their_own() -> None:
     assert used.isdisjoint(further_seeds(study.spec, best, 4))
 
 
+def test_repeats_are_confirmed_with_seeds_that_no_repeat_had() -> None:
+    study, end = run_search({"search.n_trials": 2, "search.repeats": 2, "training.num_epochs": 2})
+    assert further_seeds(study.spec, end.records, 3) == [5, 7, 9], "the search's repeats had the seeds 3 and 4"
+    found, _ = confirmed(study)
+    folder = FOLDER / f"confirm/trial_{found.pick:04d}_seed_7"
+    values = [json.loads((folder / f"repeat_{n}/result.json").read_text())["value"] for n in (1, 2)]
+    assert found.picked is not None and found.picked.trainings[1].value == pytest.approx(sum(values) / 2)
+
+
 def test_a_failed_training_is_recorded_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     study, end = run_search()
     best = candidates(study.spec, end.records, 2)

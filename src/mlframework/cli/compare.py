@@ -89,6 +89,8 @@ def run_comparison(
     studies = open_studies(plan, storage, arguments.resume)
     screen = console.out()
     _print_plan(screen, plan)
+    for line in studies[0].news:  # the same in all of them
+        screen.print(f"  {line}")
     if read.config.search.timeout is not None:
         screen.print("  search.timeout has no say here: every sampler has the same number of trials")
     console.say_on_interrupt(f"finished trials are kept; go on with: {resume}")

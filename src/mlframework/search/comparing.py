@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -116,8 +116,9 @@ def build_plan(read: ReadConfig, names: Sequence[str], n_seeds: int, storage: Ba
         raise StudyError("\n".join(problems))
     # One number of threads for all: it changes the last digits, and a study that is there has its own.
     base = override(by_sampler[0].space.base, {"seed": config.seed})
+    given = config.search.model_dump(mode="json", include={"on_duplicate", "warm_start", "enqueue"})
     specs = [
-        _of_seed(replace(spec, space=replace(spec.space, base=base), storage=url), config.study_name, seed)
+        _of_seed(replace(spec, space=replace(spec.space, base=base), storage=url), config.study_name, seed, given)
         for seed in seeds
         for spec in by_sampler
     ]
@@ -128,13 +129,17 @@ def _study_name(study: str, sampler: str, seed: int) -> str:
     return f"{study}_compare-{sampler}-{seed}"
 
 
-def _of_seed(spec: SearchSpec, study: str, seed: int) -> SearchSpec:
+def _of_seed(spec: SearchSpec, study: str, seed: int, given: Mapping[str, Any]) -> SearchSpec:
     """Return the study of one seed; its trials cannot be mixed with those of other settings of the sampler."""
     name = _study_name(study, spec.sampler.type, seed)
-    own = {"sampler": spec.sampler.model_dump(), "pruner": spec.pruner.model_dump(), "sampler_seed": seed}
+    own = {
+        "sampler": spec.sampler.model_dump(), "pruner": spec.pruner.model_dump(), "sampler_seed": seed,
+        # A study's own space may grow; here those that are done would have searched another one than the rest.
+        "search_space": spec.fingerprint["search_space"], **given,
+    }  # fmt: skip
     return replace(
         spec, name=name, folder=StudyFolder(STUDIES / name), seed=seed, shares_best=False,
-        fingerprint={**spec.fingerprint, **own},
+        fingerprint={**spec.fingerprint, "comparison": own},
     )  # fmt: skip
 
 

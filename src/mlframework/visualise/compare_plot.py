@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlframework.search.compare import Comparison, verdicts
 from mlframework.visualise import style
-from mlframework.visualise.axes import visible_range
 from mlframework.visualise.wording import short
 
 if TYPE_CHECKING:
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
 
 _COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("solid", "dash", "dot", "dashdot")  # where lines lie on one another, all of them are seen
+
+_EARLY = 0.2  # share of the trials that may reach beyond the axis
 
 
 @dataclass(frozen=True)
@@ -92,14 +93,30 @@ def compute_curves(comparison: Comparison) -> CurvesData:
         ]
         if known:
             lines.append(Line(each.sampler, *map(tuple, zip(*known, strict=True))))
-    ends = [value for line in lines for value in (*line.low, *line.high)]
-    heading = style.Heading(
-        f"Best {comparison.metric} so far, by sampler",
-        _escaped(
-            f"{comparison.name} · mean over {len(comparison.seeds)} seeds, the band from the lower to the upper quartile"
-        ),
-    )
-    return CurvesData(heading, comparison.metric, tuple(lines), visible_range(ends, comparison.direction))
+    visible = _visible(lines, comparison.n_trials)
+    notes = [
+        comparison.name,
+        f"mean over {len(comparison.seeds)} seeds, the band from the lower to the upper quartile",
+        *(["the first trials reach beyond the axis"] if visible is not None else []),
+    ]
+    heading = style.Heading(f"Best {comparison.metric} so far, by sampler", _escaped(" · ".join(notes)))
+    return CurvesData(heading, comparison.metric, tuple(lines), visible)
+
+
+def _visible(lines: Sequence[Line], n_trials: int) -> tuple[float, float] | None:
+    """Return the reach of the value axis where the first trials are so bad that all later ones would look alike."""
+    everything = [value for line in lines for value in (*line.low, *line.high)]
+    later = [
+        value
+        for line in lines
+        for trial, low, high in zip(line.trials, line.low, line.high, strict=True)
+        for value in (low, high)
+        if trial > n_trials * _EARLY
+    ]
+    if not later or max(everything) - min(everything) <= 2 * (max(later) - min(later)):
+        return None
+    pad = 0.06 * (max(later) - min(later))
+    return min(later) - pad, max(later) + pad
 
 
 def draw_curves(data: CurvesData) -> go.Figure:
