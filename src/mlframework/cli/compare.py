@@ -130,7 +130,7 @@ def _print_results(screen: Console, plan: ComparePlan, found: Comparison, studie
         listed = "".join(f"\n  {reason}" for reason in reasons(studies)[:10])
         raise TrainingError(f"no trial of any study came to its end, there is nothing to compare:{listed}")
     screen.print()
-    screen.print(_result_table(found), width=None if screen.is_terminal else 120)
+    screen.print(_result_table(found))
     for line in verdicts(found):
         screen.print(f"  {line}")
     written = write(figures(found), plan.folder / "plots")

@@ -44,10 +44,12 @@ def print_confirmation(console: Console, confirmation: Confirmation) -> None:
     from rich.table import Table
 
     n = len(confirmation.seeds)
-    console.print(f"{n} further seeds ({_few(confirmation.seeds)}); the values in the search are not counted in")
+    console.print(
+        f"{confirmation.metric} of {n} further seeds ({_few(confirmation.seeds)}); the values in the search are not counted in"
+    )
     table = Table(
-        "trial", f"mean {confirmation.metric}", "std", "95 % interval", "in search", "p t", "p rank", "time",
-        box=None, padding=(0, 2, 0, 0),
+        "trial", "mean", "std", "95 % interval", "in search", "p t", "p rank", "time",
+        box=None, padding=(0, 1, 0, 0),
     )  # fmt: skip
     for each in confirmation.candidates:
         interval, against = each.interval, each.against
@@ -64,8 +66,7 @@ def print_confirmation(console: Console, confirmation: Confirmation) -> None:
             f"{each.seconds:.1f} s",
             style="bold" if is_pick else "",
         )
-    # A pipe has no width that a table would have to keep to.
-    console.print(table, width=None if console.is_terminal else 120)
+    console.print(table)
     seconds = sum(each.seconds for each in confirmation.candidates)
     console.print(f"  cost: {seconds:.1f} s of training")
     for line in verdicts(confirmation):
