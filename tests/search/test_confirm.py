@@ -287,11 +287,17 @@ def test_confirm_json_is_read_as_it_was_written_and_damage_is_said() -> None:
     content = json.loads(path.read_text())
     assert content["format"] == 1 and content["verdicts"] == verdicts(found)
     assert read_confirmation(FOLDER) == found
-    path.write_text(json.dumps({"format": 1}))
-    with pytest.raises(
-        RunError, match=r"confirm\.json: is damaged .*delete it, then confirm anew by ml-search --resume"
-    ):
-        read_confirmation(FOLDER)
+    for damaged in ("{", "[]", json.dumps({"format": 1})):
+        path.write_text(damaged)
+        with pytest.raises(
+            RunError, match=r"confirm\.json: is damaged; delete it, then confirm anew by ml-search --resume"
+        ):
+            read_confirmation(FOLDER)
+    path.unlink()
+    outcome = FOLDER / f"confirm/trial_{found.pick:04d}_seed_4/outcome.json"
+    outcome.write_text("{}")
+    with pytest.raises(RunError, match=r"outcome\.json: is damaged; delete its folder"):
+        confirmed(study)
 
 
 def test_one_process_at_a_time_confirms() -> None:

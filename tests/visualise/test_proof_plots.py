@@ -10,6 +10,7 @@ from mlframework.search.compare import Curve, conclude
 from mlframework.search.confirm import Retraining, write_confirmation
 from mlframework.search.confirm import conclude as conclude_confirmation
 from mlframework.visualise import compare_plot, style
+from mlframework.visualise.draw_all import draw_all
 from mlframework.visualise.search_plots import PLOTS, confirm
 from mlframework.visualise.study_view import StudyView
 
@@ -59,6 +60,16 @@ def test_a_confirmation_of_failures_cannot_be_drawn(
     confirmed(view, (None, None))
     with pytest.raises(PlotError, match=r"every training of the confirmation failed; its confirm\.json says why"):
         confirm.compute(view)
+
+
+def test_a_damaged_confirmation_does_not_keep_the_other_plots_from_being_drawn(
+    view: StudyView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    confirmed(view, (0.5, 0.6), (0.9, 0.8))
+    (Path("runs/optuna_studies") / view.name / "confirm.json").write_text("{")
+    outcomes = {each.name: each for each in draw_all(view, [], [], tmp_path / "plots", ["html"])}
+    assert "confirm.json: is damaged" in str(outcomes["confirm"].reason) and outcomes["slice"].reason is None
 
 
 def curve(sampler: str, seed: int, *best: float | None) -> Curve:

@@ -232,8 +232,8 @@ def read_confirmation(study: Path) -> Confirmation | None:
     path = _file(study)
     if not path.is_file():
         return None
-    content = read_json(path)
     try:
+        content = read_json(path)
         return Confirmation(
             metric=content["metric"],
             direction=content["direction"],
@@ -242,8 +242,8 @@ def read_confirmation(study: Path) -> Confirmation | None:
             candidates=tuple(_candidate(raw) for raw in content["candidates"]),
             pick=content["pick"],
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path}: is damaged ({error!r}); delete it, then confirm anew by ml-search --resume") from None
+    except (RunError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: is damaged; delete it, then confirm anew by ml-search --resume") from error
 
 
 def _candidate(raw: Mapping[str, Any]) -> Candidate:

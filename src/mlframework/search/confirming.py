@@ -134,11 +134,11 @@ def _train(make: Callable[[], TrainingRun], seed: int, run: RunDir, told: _Told)
 
 
 def _read(path: Path) -> Retraining:
-    content = read_json(path)
     try:
+        content = read_json(path)
         return Retraining(**{key: value for key, value in content.items() if key not in ("format", "trial")})
-    except TypeError as error:
-        raise RunError(f"{path}: is damaged ({error}); delete its folder, then go on with --resume") from None
+    except (RunError, TypeError) as error:
+        raise RunError(f"{path}: is damaged; delete its folder, then go on with ml-search --resume") from error
 
 
 @contextmanager

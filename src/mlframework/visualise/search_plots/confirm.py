@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlframework.errors import PlotError
+from mlframework.errors import PlotError, RunError
 from mlframework.search.statistics import SIGNIFICANT
 from mlframework.visualise import style
 from mlframework.visualise.study_view import StudyView
@@ -40,8 +40,11 @@ class ConfirmData:
 
 
 def fits(view: StudyView) -> bool:
-    """Tell whether the study was confirmed."""
-    return _read(view) is not None
+    """Tell whether the study was confirmed; a file of that which is damaged is told of by `compute`."""
+    try:
+        return _read(view) is not None
+    except RunError:
+        return True
 
 
 def compute(view: StudyView, params: Sequence[str] = ()) -> ConfirmData:
