@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mlframework.cli.search import _load
 from mlframework.cli.search_screen import SearchScreen, print_best, print_plan
 from mlframework.search.loop import search
+from mlframework.search.start import load as _load
 from support.searches import open_search
 
 pytestmark = pytest.mark.usefixtures("_here")

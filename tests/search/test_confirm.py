@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from mlframework.cli.search import _load
 from mlframework.config import yaml
 from mlframework.errors import ConfigError, RunError
 from mlframework.metrics import Direction
@@ -17,6 +16,7 @@ from mlframework.search.lease import owner_of_this_process
 from mlframework.search.loop import write_outputs
 from mlframework.search.read import read_config
 from mlframework.search.results import TrialRecord, candidates, pick
+from mlframework.search.start import load as _load
 from mlframework.search.statistics import mean_interval, paired_t, signed_rank
 from mlframework.search.study import OpenStudy
 from support.searches import LR, open_search, run_search, write_config

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from mlframework.cli.search import _load
 from mlframework.data.splits import Splits
 from mlframework.errors import StudyError
 from mlframework.experiment import ExperimentConfig
@@ -23,6 +22,7 @@ from mlframework.search import draws
 from mlframework.search.constraints import parse_constraint
 from mlframework.search.duplicates import PLACE, REDRAWN
 from mlframework.search.loop import SearchEnd, search
+from mlframework.search.start import load as _load
 from mlframework.search.study import OpenStudy
 from mlframework.training.callbacks import Callback
 from mlframework.visualise.study_view import StudyView

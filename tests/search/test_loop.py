@@ -18,7 +18,6 @@ import sqlalchemy
 import torch
 
 from mlframework import plans
-from mlframework.cli.search import _load
 from mlframework.config import yaml
 from mlframework.config.decode import decode
 from mlframework.data.splits import Splits
@@ -32,6 +31,7 @@ from mlframework.runs import RunDir
 from mlframework.search import loop
 from mlframework.search.lease import open_ledger
 from mlframework.search.loop import search
+from mlframework.search.start import load as _load
 from mlframework.search.storage import open_storage
 from mlframework.search.study import OpenStudy
 from mlframework.training.callbacks import Callback

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from mlframework.cli.search import _load
 from mlframework.config import yaml
 from mlframework.runs import write_json
 from mlframework.search import loop
 from mlframework.search.loop import write_outputs
 from mlframework.search.read import read_config
 from mlframework.search.results import TrialRecord, best_of, ranking
+from mlframework.search.start import load as _load
 from mlframework.search.study import OpenStudy, _write_study_file
 from support.recommenders import search_log
 from support.searches import LR, Watched, open_search, run_search

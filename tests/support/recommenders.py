@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlframework.cli.search import _load
 from mlframework.config import yaml
 from mlframework.search.loop import SearchEnd, search
 from mlframework.search.read import read_config
 from mlframework.search.setup import build_spec
+from mlframework.search.start import load as _load
 from mlframework.search.storage import open_storage
 from mlframework.search.study import OpenStudy, open_study
 from support.searches import Watched

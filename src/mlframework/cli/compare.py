@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from mlframework.search.compare import Comparison, Contender, Curve
     from mlframework.search.comparing import ComparePlan
     from mlframework.search.read import ReadConfig
-    from mlframework.search.study import OpenStudy, SearchSpec
-    from mlframework.search.training_run import LoadSplits
+    from mlframework.search.study import OpenStudy
 
 SEEDS = 5
 
@@ -52,21 +51,11 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise ConfigError(problems)
 
 
-def run_comparison(
-    read: ReadConfig, arguments: argparse.Namespace, load: LoadSplits, check_data: Callable[[SearchSpec], object],
-    resume: str,
-) -> None:  # fmt: skip
-    """Compare the samplers that the command line names.
-
-    Args:
-        read: the config.
-        arguments: of the command.
-        load: gives the data.
-        check_data: loads the data of a study's config, so that a folder that is not there leaves no study behind.
-        resume: the command that goes on.
-    """
+def run_comparison(read: ReadConfig, arguments: argparse.Namespace, resume: str) -> None:
+    """Compare the samplers that the command line names; `resume` is the command that goes on."""
     from mlframework.runs import writing
     from mlframework.search.comparing import build_plan, compare, comparison_folder, open_studies, sampler_configs
+    from mlframework.search.start import check_data, load
     from mlframework.search.storage import open_storage
     from mlframework.search.study import require_optuna
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlframework.cli import console
 from mlframework.cli.compare import check_options, run_comparison
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides, positive_float, positive_int
-from mlframework.errors import ConfigError, Problem, TrainingError
+from mlframework.errors import ConfigError, Problem
+from mlframework.search.start import SHORT, as_option, load, open_search, require_best, require_search
 
 if TYPE_CHECKING:
-    from mlframework.data.splits import Splits
-    from mlframework.experiment import ExperimentConfig
     from mlframework.search.loop import SearchEnd
     from mlframework.search.read import ReadConfig
-    from mlframework.search.study import OpenStudy, SearchSpec
+    from mlframework.search.study import OpenStudy
 
 
 def main() -> None:
@@ -62,10 +61,9 @@ def _parser() -> Parser:
 def _main() -> None:
     arguments, extra = _parser().parse_known_args()
     overrides = parse_overrides(extra)
-    for option, key in (("n_trials", "search.n_trials"), ("timeout", "search.timeout"),
-                        ("study_name", "search.study_name"), ("storage", "search.storage")):  # fmt: skip
+    for option, key in SHORT.items():
         if getattr(arguments, option) is not None:
-            overrides[key] = _as_yaml(getattr(arguments, option))
+            overrides[key] = as_option(getattr(arguments, option))
     if arguments.add_trials and (not arguments.resume or arguments.n_trials):
         what = "adds to a study that exists: give --resume with it, and leave out --n-trials"
         raise ConfigError([Problem("ml-search", "--add-trials", what)])
@@ -73,55 +71,16 @@ def _main() -> None:
     from mlframework.search.read import print_config, read_config
 
     read = read_config(arguments.config, overrides)
-    if read.conflicts:
-        raise ConfigError(read.conflicts)
-    if read.config.search is None or read.space is None:
-        what = "there is no search: section; ml-init-config DATA --optuna writes one"
-        raise ConfigError([Problem(arguments.config, "search", what)])
+    require_search(read)
     if arguments.print_config:
         console.out().print(print_config(read), end="", markup=False, soft_wrap=True)
         return
     if arguments.compare is not None:
-        resume = _resuming(read, read.config.search.n_trials, arguments)
-        run_comparison(read, arguments, _load, lambda spec: _load(_base_config(spec)), resume)
+        assert read.config.search is not None
+        run_comparison(read, arguments, _resuming(read, read.config.search.n_trials, arguments))
         return
-    study = _open(read, arguments)
+    study = open_search(read, arguments.resume, arguments.add_trials or 0)
     _search(read, study, arguments)
-
-
-def _as_yaml(value: Any) -> str:
-    import json
-
-    return json.dumps(value) if isinstance(value, str) else str(value)
-
-
-def _open(read: ReadConfig, arguments: argparse.Namespace) -> OpenStudy:
-    from mlframework.search.setup import build_spec
-    from mlframework.search.storage import open_storage
-    from mlframework.search.study import open_study, require_optuna
-
-    require_optuna()
-    assert read.config.search is not None
-    storage = open_storage(read.document.tree["search"].get("storage") or read.config.search.storage)
-    spec = build_spec(read, storage, arguments.add_trials or 0)
-    # The data is loaded before the study is made: a folder that is not there leaves no study behind.
-    _load(_base_config(spec))
-    return open_study(spec, storage, arguments.resume)
-
-
-def _base_config(spec: SearchSpec) -> ExperimentConfig:
-    from mlframework.config.decode import decode
-    from mlframework.config.yaml import Document
-    from mlframework.experiment import ExperimentConfig
-
-    return decode(ExperimentConfig, Document(dict(spec.space.base)))
-
-
-def _load(config: ExperimentConfig) -> Splits[Any]:
-    """Return the splits that a search may see."""
-    from mlframework.experiment import load_data
-
-    return load_data(config).without_test()
 
 
 def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -> None:
@@ -141,7 +100,7 @@ def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -
         f"finished trials are kept, the present one goes on from its last epoch; go on with: {resume}"
     )
     with SearchScreen(screen, study) as watcher:
-        end = search(study, _load, watcher)
+        end = search(study, load, watcher)
     _confirm(read, study, end)
     _summarise(study, end, resume)
     if arguments.refit and end.why != "others":
@@ -160,7 +119,7 @@ def _confirm(read: ReadConfig, study: OpenStudy, end: SearchEnd) -> None:
         return
     from mlframework.cli.confirm import confirm_best
 
-    confirm_best(console.out(), study, settings, _load)
+    confirm_best(console.out(), study, settings, load)
 
 
 def _resuming(read: ReadConfig, n_trials: int, arguments: argparse.Namespace) -> str:
@@ -180,9 +139,8 @@ def _resuming(read: ReadConfig, n_trials: int, arguments: argparse.Namespace) ->
     if arguments.storage is not None:
         words += ["--storage", masked(arguments.storage)]
     # The overrides are part of what the study's trials have in common, so the resuming command has them, too.
-    own = ("search.n_trials", "search.timeout", "search.study_name", "search.storage")
     for key, value in read.overrides.items():
-        if key not in own:
+        if key not in SHORT.values():
             words += [f"--{key}", value if isinstance(value, str) else json.dumps(value)]
     return shlex.join(words)
 
@@ -197,12 +155,9 @@ def _summarise(study: OpenStudy, end: SearchEnd, resume: str) -> None:
         screen.print(f"the time is up: {done} of {study.n_trials} trials; go on with: {resume}")
     if end.why == "others":
         screen.print("the last trials are still being trained by other processes")
-    if best_of(end.records, study.spec.direction) is None:
-        if end.why == "others":
-            return
-        reasons = sorted({record.reason or record.state for record in end.records})
-        listed = "".join(f"\n  {reason}" for reason in reasons[:10])
-        raise TrainingError(f"no trial came to its end, there is no best one:{listed}")
+    if end.why == "others" and best_of(end.records, study.spec.direction) is None:
+        return
+    require_best(end.records, study.spec.direction)
     print_best(screen, study, end.records)
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlframework.cli import console, find_lr
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides
-from mlframework.errors import ConfigError, MlframeworkError, Problem, RunError
+from mlframework.errors import ConfigError, Problem, RunError
+from mlframework.face import RUNS, experiment_of, new_run, or_no_trace, select
 
 if TYPE_CHECKING:
     from mlframework.experiment import ExperimentConfig, RunResult
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from mlframework.runs import RunDir
     from mlframework.search.read import ReadConfig
 
-RUNS = Path("runs")
 HYPERPARAMETERS = "models/best_hyperparameters.json"
 
 
@@ -76,7 +74,7 @@ def _main() -> None:
     if read.dropped:
         console.out().print(f"dropped, since the new choice has no such setting: {', '.join(read.dropped)}")
     if arguments.find_lr:
-        return find_lr.find(read, _experiment(read)[0], arguments, overrides, RUNS)
+        return find_lr.find(read, experiment_of(read)[0], arguments, overrides, RUNS)
     if arguments.cross_validate is None:
         return _train(read, arguments.mode)
     if arguments.mode == "final":
@@ -84,53 +82,25 @@ def _main() -> None:
     return _cross_validate(read, arguments.cross_validate)
 
 
-def _of_the_run(read: ReadConfig) -> dict[str, object]:
-    """Return the overrides that the run's name shows: not those of the search, which may hold a password."""
-    return {key: value for key, value in read.overrides.items() if not key.startswith("search.")}
-
-
 def _train(read: ReadConfig, mode: str) -> None:
-    from mlframework.experiment import load_data, start_run
-    from mlframework.runs import RunDir, run_name
+    from mlframework.experiment import load_data
 
-    config, tree = _experiment(read)
+    config, tree = experiment_of(read)
     splits = load_data(config)
     if mode == "final" and splits.test is None:
         raise ConfigError(
             [Problem("ml-train", "--mode final", "there is no test split; set data.split.test_fraction above 0")]
         )
-    run = RunDir.create(RUNS, run_name(config.name, _of_the_run(read)))
-    with _or_no_trace(run):
-        start_run(run, tree)
+    with new_run(read, config, tree) as run:
         result = _select(config, run)
     if mode == "final":
         final_of(run, result.best_epoch, f"{run.path.name}-final")
 
 
-@contextmanager
-def _or_no_trace(run: RunDir) -> Iterator[None]:
-    """Take a new run's folder away again where an error ends it before the first epoch is saved."""
-    try:
-        yield
-    except MlframeworkError:
-        if next(run.path.rglob("last.pt"), None) is None:
-            shutil.rmtree(run.path, ignore_errors=True)
-        raise
-
-
-def _experiment(read: ReadConfig) -> tuple[ExperimentConfig, dict[str, object]]:
-    from mlframework.config.decode import decode
-    from mlframework.config.yaml import Document
-    from mlframework.experiment import ExperimentConfig
-
-    tree = read.tree
-    return decode(ExperimentConfig, Document(tree, read.document.name)), tree
-
-
 def _select(config: ExperimentConfig, run: RunDir) -> RunResult:
     """Train on train, choose the best epoch on val, and write the artifact of that epoch."""
     from mlframework.cli.progress import ProgressBar
-    from mlframework.experiment import export, load_data, train
+    from mlframework.experiment import load_data
 
     screen = console.out()
     splits = load_data(config).without_test()
@@ -139,8 +109,7 @@ def _select(config: ExperimentConfig, run: RunDir) -> RunResult:
         f"{config.name}: {config.model.architecture} on {len(splits.train)} examples, {n_val} to validate, into {run.path}"
     )
     console.say_on_interrupt(f"the last finished epoch is saved; go on with: ml-train --resume {run.path}")
-    result = train(config, splits, run, [ProgressBar(screen, config.training.num_epochs)])
-    export(config, splits, run, "best")
+    result = select(config, run, [ProgressBar(screen, config.training.num_epochs)])
     screen.print(
         f"{result.reason}: best {result.metric} {result.value:.6g} at epoch {result.best_epoch} of {result.last_epoch}, "
         f"{result.seconds:.1f} s\nrun: {run.path}   curves: tensorboard --logdir {RUNS}"
@@ -158,7 +127,7 @@ def final_of(selected: RunDir, num_epochs: int, name: str) -> None:
 
     document = yaml.read(selected.config)
     run = RunDir.create(RUNS, name)
-    with _or_no_trace(run):
+    with or_no_trace(run):
         start_run(run, document.tree)
         mark_final(run, num_epochs, selected)
         _refit(decode(ExperimentConfig, document), run, num_epochs)
@@ -249,20 +218,17 @@ def _newest_unfinished(config_path: str | None) -> RunDir:
 
 
 def _cross_validate(read: ReadConfig, n_folds: int) -> None:
-    from mlframework.experiment import load_data, start_run
+    from mlframework.experiment import load_data
     from mlframework.folds import CrossValidation
     from mlframework.plans import Folds, mark_folds
-    from mlframework.runs import RunDir, run_name
 
-    config, tree = _experiment(read)
+    config, tree = experiment_of(read)
     declared = read.config.search.cross_validation if read.config.search is not None else CrossValidation()
     folds = Folds(declared.model_copy(update={"n_folds": n_folds or declared.n_folds}))
     if folds.config.n_folds < 2:
         raise ConfigError([Problem("ml-train", "--cross-validate", f"{n_folds} folds; at least 2 are needed")])
     load_data(config)
-    run = RunDir.create(RUNS, run_name(config.name, {**_of_the_run(read), "folds": folds.config.n_folds}))
-    with _or_no_trace(run):
-        start_run(run, tree)
+    with new_run(read, config, tree, folds=folds.config.n_folds) as run:
         mark_folds(run, folds.config)
         _evaluate_folds(config, run, folds)
 

@@ -58,7 +58,8 @@ def write_outputs(study: OpenStudy) -> list[TrialRecord]:
         states = [record.state for record in records]
         if states == written:
             return records
-        if best_of(records, study.spec.direction) is not None:
+        # A tuner's trials are calls of a function: there is no config that the best one could be written into.
+        if study.spec.space.base and best_of(records, study.spec.direction) is not None:
             write_best(study, records)
         write_results(study, records)
         keep_best_checkpoints(study, records)

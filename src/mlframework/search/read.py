@@ -63,18 +63,18 @@ class ReadConfig:
         return resolved
 
 
-def read_config(path: str, options: Mapping[str, str], hyperparameters: str | None = None) -> ReadConfig:
+def read_config(path: str | Document, options: Mapping[str, str], hyperparameters: str | None = None) -> ReadConfig:
     """Read a config file.
 
     Args:
-        path: of the YAML file.
+        path: of the YAML file, or what was read from one.
         options: overrides as the command line gave them: `{"lr": "0.01"}`.
         hyperparameters: a best_hyperparameters.json whose values come before the overrides.
 
     Raises:
         ConfigError: with every problem of the file, of the overrides and of the search space.
     """
-    written = document = yaml.read(path)
+    written = document = path if isinstance(path, Document) else yaml.read(path)
     lost: list[str] = []
     found: dict[str, Any] = {}
     if hyperparameters is not None:

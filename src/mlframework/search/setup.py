@@ -56,7 +56,7 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
     is_grid = isinstance(search.sampler, GridSampler)
     # A grid has each combination once, whatever the setting says.
     on_duplicate = "resample" if is_grid else search.on_duplicate
-    most_trials = _most_trials(space, is_grid) if on_duplicate == "resample" else None
+    most = most_trials(space, is_grid) if on_duplicate == "resample" else None
     return SearchSpec(
         name=name,
         folder=StudyFolder(STUDIES / name),
@@ -65,7 +65,7 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
         direction=config.search_direction,
         n_trials=search.n_trials,
         add_trials=add_trials,
-        most_trials=most_trials,
+        most_trials=most,
         timeout=search.timeout,
         seed=config.seed,
         num_epochs=num_epochs,
@@ -89,7 +89,7 @@ def _head_start(
     return read_head_start(search.warm_start, points, space, metric, known)
 
 
-def _most_trials(space: Space, is_grid: bool) -> int | None:
+def most_trials(space: Space, is_grid: bool) -> int | None:
     """Return how many trials differ from one another, or None where there is no end of them."""
     cells = combinations(space)
     if cells is None and is_grid:

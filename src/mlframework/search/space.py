@@ -124,7 +124,7 @@ def build_space(
         document: knows where each key stands.
     """
     conditioned = {key: _conditioned(key, parameter, parameters) for key, parameter in parameters.items()}
-    ordered, cycle = _ordered(conditioned)
+    ordered, cycle = in_order(conditioned)
     found = [(key, "its `when` leads back to itself") for key in cycle]
     for key, parameter in ordered.items():
         found += [(key, what) for what in _wrong(key, parameter, ordered, base)]
@@ -168,7 +168,7 @@ def _choice_of(key: str) -> tuple[str, Any]:
     return "", None
 
 
-def _ordered(parameters: Mapping[str, Parameter]) -> tuple[dict[str, Parameter], list[str]]:
+def in_order(parameters: Mapping[str, Parameter]) -> tuple[dict[str, Parameter], list[str]]:
     """Put each parameter after those that its `when` names; return also those that wait for one another."""
     waiting = dict(parameters)
     ordered: dict[str, Parameter] = {}
@@ -236,7 +236,7 @@ def _wrong_condition(
     named: str, wanted: Scalar | list[Scalar], space: Mapping[str, Parameter], base: Mapping[str, Any]
 ) -> str | None:
     if named in space:
-        if any(_may_be(space[named], value) for value in _listed(wanted)):
+        if any(may_be(space[named], value) for value in _listed(wanted)):
             return None
         return f"{named} is never {' or '.join(map(repr, _listed(wanted)))}; it is {space[named].describe()}"
     if not _known(named, base):
@@ -250,7 +250,7 @@ def _wrong_condition(
     return None
 
 
-def _may_be(parameter: Parameter, value: Scalar) -> bool:
+def may_be(parameter: Parameter, value: Scalar) -> bool:
     if isinstance(parameter, Categorical):
         return value in parameter.choices
     return isinstance(value, int | float) and parameter.low <= value <= parameter.high

@@ -1,0 +1,156 @@
+"""What Python is offered beside `load` and `search`: `train` and `load_config`, and what `ml-train` shares with them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlframework.errors import MlframeworkError
+
+if TYPE_CHECKING:
+    from mlframework.experiment import ExperimentConfig, RunResult
+    from mlframework.learners.base import Learner
+    from mlframework.runs import RunDir
+    from mlframework.search.config import ConfigFile
+    from mlframework.search.read import ReadConfig
+    from mlframework.training.callbacks import Callback, History
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run that was trained.
+
+    Attributes:
+        folder: of the run; `mlframework.load(folder)` gives its predictor.
+        result: how it ended.
+    """
+
+    folder: Path
+    result: RunResult
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The best epoch's metrics: `{"val_acc": 0.97, ...}`."""
+        return self.result.best_metrics
+
+    @property
+    def value(self) -> float:
+        """The best epoch's metric: what a trial of these settings would have as its value."""
+        return self.result.value
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose weights are in `artifacts/`."""
+        return self.result.best_epoch
+
+
+def load_config(path: str | Path | Mapping[str, Any], **overrides: Any) -> ConfigFile:
+    """Return a config file, checked as the commands check it.
+
+    Args:
+        path: the YAML file, or a tree of one.
+        overrides: settings by their dotted key or their last part: `lr=0.1`, `**{"optimizer.lr": 0.1}`.
+
+    Raises:
+        ConfigError: with `file:line:column` of every problem.
+    """
+    from mlframework.search.start import read_any
+
+    return read_any(path, overrides).config
+
+
+def train(
+    config: str | Path | Mapping[str, Any] | ConfigFile, *, progress: bool = False, **overrides: Any
+) -> TrainedRun:
+    """Train the run that a config describes into a folder of its own under `runs/`, as `ml-train` does.
+
+    Args:
+        config: the YAML file, a tree of one, or what `load_config` returned.
+        progress: write a line an epoch to stdout.
+        overrides: settings by their dotted key or their last part: `lr=0.1`, `**{"optimizer.lr": 0.1}`.
+
+    Raises:
+        ConfigError: the config or an override; with `file:line:column` of every problem.
+        DataError: the data can't be used.
+        TrainingError: settings that don't work: a loss that is not a number, a model that can't take the data.
+    """
+    from mlframework.experiment import load_data
+    from mlframework.search.start import read_any
+
+    read = read_any(config, overrides)
+    experiment, tree = experiment_of(read)
+    load_data(experiment)
+    with new_run(read, experiment, tree) as run:
+        result = select(experiment, run, [_EpochLines()] if progress else [])
+    return TrainedRun(run.path, result)
+
+
+def experiment_of(read: ReadConfig) -> tuple[ExperimentConfig, dict[str, object]]:
+    """Return the training run that a config file describes, and its tree."""
+    from mlframework.config.decode import decode
+    from mlframework.config.yaml import Document
+    from mlframework.experiment import ExperimentConfig
+
+    tree = read.tree
+    return decode(ExperimentConfig, Document(tree, read.document.name)), tree
+
+
+def of_the_run(read: ReadConfig) -> dict[str, object]:
+    """Return the overrides that the run's name shows: not those of the search, which may hold a password."""
+    return {key: value for key, value in read.overrides.items() if not key.startswith("search.")}
+
+
+@contextmanager
+def new_run(read: ReadConfig, config: ExperimentConfig, tree: Mapping[str, Any], **also: object) -> Iterator[RunDir]:
+    """Make the folder of a new run, named after the config, its overrides and what `also` sets it apart."""
+    from mlframework.experiment import start_run
+    from mlframework.runs import RunDir, run_name
+
+    run = RunDir.create(RUNS, run_name(config.name, {**of_the_run(read), **also}))
+    with or_no_trace(run):
+        start_run(run, tree)
+        yield run
+
+
+@contextmanager
+def or_no_trace(run: RunDir) -> Iterator[None]:
+    """Take a new run's folder away again where an error ends it before the first epoch is saved."""
+    try:
+        yield
+    except MlframeworkError:
+        if next(run.path.rglob("last.pt"), None) is None:
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
+
+
+def select(config: ExperimentConfig, run: RunDir, callbacks: Sequence[Callback]) -> RunResult:
+    """Train on train, choose the best epoch on val, and write the artifact of that epoch."""
+    from mlframework.experiment import export, load_data, train
+
+    splits = load_data(config).without_test()
+    result = train(config, splits, run, callbacks)
+    export(config, splits, run, "best")
+    return result
+
+
+class _EpochLines:
+    """Writes a line an epoch."""
+
+    def on_start(self, learner: Learner, history: History) -> None:
+        """Say nothing."""
+
+    def on_epoch(self, learner: Learner, history: History) -> None:
+        """Write the epoch's line."""
+        record = history.records[-1]
+        values = "  ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
+        sys.stdout.write(f"epoch {record.epoch}: {values}\n")
+
+    def on_end(self, learner: Learner, history: History, status: str) -> None:
+        """Say nothing."""

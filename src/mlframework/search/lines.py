@@ -1,0 +1,57 @@
+"""What a search from Python says while it runs: nothing, or a line a trial."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mlframework.search.objective import Watcher
+from mlframework.search.results import TrialRecord, best_of
+
+if TYPE_CHECKING:
+    from mlframework.search.study import OpenStudy
+
+
+class Silent:
+    """Says nothing."""
+
+    def trial_started(self, number: int, params: Mapping[str, Any], num_epochs: int) -> None:
+        """Say nothing."""
+
+    def epoch_ended(self, number: int, epoch: int, value: float) -> None:
+        """Say nothing."""
+
+    def trial_ended(self, number: int) -> None:
+        """Say nothing."""
+
+    def trial_lost(self, number: int) -> None:
+        """Say nothing."""
+
+
+class TrialLines(Silent):
+    """Writes a line for each trial that ended: its value or why it has none, and the best one so far.
+
+    Args:
+        study: what is searched.
+    """
+
+    def __init__(self, study: OpenStudy) -> None:
+        self._study = study
+
+    def trial_ended(self, number: int) -> None:
+        """Write the trial's line."""
+        records = [TrialRecord.of(trial) for trial in self._study.trials()]
+        record = next(each for each in records if each.number == number)
+        best = best_of(records, self._study.spec.direction)
+        value = "" if record.value is None else f" {record.value:.6g}"
+        why = f" ({record.reason})" if record.reason else ""
+        so_far = (
+            f"; best {best.value:.6g} by trial {best.number}" if best is not None and best.value is not None else ""
+        )
+        sys.stdout.write(f"trial {number}: {record.state}{value}{why}{so_far}\n")
+
+
+def watcher_of(study: OpenStudy, progress: bool) -> Watcher:
+    """Return what watches a search: `progress` asks for lines."""
+    return TrialLines(study) if progress else Silent()

@@ -1,0 +1,203 @@
+"""From a config to a search: the steps that `ml-search` and `mlframework.search` have in common."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlframework.errors import ConfigError, Problem, TrainingError
+
+if TYPE_CHECKING:
+    from mlframework.config.yaml import Document
+    from mlframework.data.splits import Splits
+    from mlframework.experiment import ExperimentConfig
+    from mlframework.metrics import Direction
+    from mlframework.search.config import ConfigFile
+    from mlframework.search.read import ReadConfig
+    from mlframework.search.results import TrialRecord
+    from mlframework.search.study import OpenStudy, SearchSpec
+
+SHORT = {name: f"search.{name}" for name in ("n_trials", "timeout", "study_name", "storage")}
+"""Settings of the search that are called by their last part, whatever else has such a part."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        study_name: of the study.
+        folder: of the study: results.json, trials.csv, a run folder a trial.
+        metric: what was searched for.
+        direction: which direction of it is better.
+        best_params: of the best trial, by dotted key.
+        best_value: its value.
+        best_config: the file that trains it.
+        trials: all of them.
+        why: `done`, `timeout`, or `others` while other processes still train the last trials.
+    """
+
+    study_name: str
+    folder: Path
+    metric: str
+    direction: Direction
+    best_params: Mapping[str, Any]
+    best_value: float
+    best_config: Path
+    trials: Sequence[TrialRecord]
+    why: str
+
+
+def as_option(value: Any) -> str:
+    """Return a value as the command line would have it."""
+    return json.dumps(value)
+
+
+def options_of(overrides: Mapping[str, Any]) -> dict[str, str]:
+    """Return overrides from Python as the command line would have them: `lr=0.1`, or `**{"optimizer.lr": 0.1}`.
+
+    Raises:
+        ConfigError: a value that a config can't hold.
+    """
+    options: dict[str, str] = {}
+    for name, value in overrides.items():
+        try:
+            options[SHORT.get(name, name)] = as_option(value)
+        except (TypeError, ValueError):
+            kind = type(value).__name__
+            what = f"should be a plain value that YAML can write, got {value!r} ({kind})"
+            raise ConfigError([Problem("", name, what)]) from None
+    return options
+
+
+def read_any(config: str | Path | Mapping[str, Any] | ConfigFile, overrides: Mapping[str, Any]) -> ReadConfig:
+    """Read a config file, a tree of one, or one that was loaded already, with overrides.
+
+    Raises:
+        ConfigError: with every problem of it.
+    """
+    from mlframework.search.read import read_config
+
+    return read_config(_source(config), options_of(overrides))
+
+
+def _source(config: str | Path | Mapping[str, Any] | ConfigFile) -> str | Document:
+    from mlframework.config.yaml import Document
+
+    if isinstance(config, str | Path):
+        return str(config)
+    if isinstance(config, Mapping):
+        return Document(dict(config))
+    # What was written, and no defaults: some of those mean nothing beside other settings.
+    return Document(config.model_dump(exclude_unset=True))
+
+
+def require_search(read: ReadConfig) -> None:
+    """Refuse a config that can't be searched.
+
+    Raises:
+        ConfigError: it has no search section, or overrides of what is searched.
+    """
+    if read.conflicts:
+        raise ConfigError(read.conflicts)
+    if read.config.search is None or read.space is None:
+        what = "there is no search: section; ml-init-config DATA --optuna writes one"
+        raise ConfigError([Problem(read.document.name, "search", what)])
+
+
+def open_search(read: ReadConfig, resume: bool, add_trials: int) -> OpenStudy:
+    """Make the study that a config asks for, or open the one that exists.
+
+    Raises:
+        MlframeworkError: the data, the storage or the study can't be used.
+    """
+    from mlframework.search.setup import build_spec
+    from mlframework.search.storage import open_storage
+    from mlframework.search.study import open_study, require_optuna
+
+    require_optuna()
+    assert read.config.search is not None
+    storage = open_storage(read.document.tree["search"].get("storage") or read.config.search.storage)
+    spec = build_spec(read, storage, add_trials)
+    check_data(spec)
+    return open_study(spec, storage, resume)
+
+
+def check_data(spec: SearchSpec) -> None:
+    """Load the data of what the trials have in common, so that data that is not there leaves no study behind.
+
+    Raises:
+        DataError: it can't be used.
+    """
+    from mlframework.config.decode import decode
+    from mlframework.config.yaml import Document
+    from mlframework.experiment import ExperimentConfig
+
+    load(decode(ExperimentConfig, Document(dict(spec.space.base))))
+
+
+def load(config: ExperimentConfig) -> Splits[Any]:
+    """Return the splits that a search may see."""
+    from mlframework.experiment import load_data
+
+    return load_data(config).without_test()
+
+
+def require_best(records: Sequence[TrialRecord], direction: Direction) -> TrialRecord:
+    """Return the best trial.
+
+    Raises:
+        TrainingError: no trial came to its end; the message has the reasons.
+    """
+    from mlframework.search.results import best_of
+
+    best = best_of(records, direction)
+    if best is None:
+        reasons = sorted({record.reason or record.state for record in records})
+        listed = "".join(f"\n  {reason}" for reason in reasons[:10])
+        raise TrainingError(f"no trial came to its end, there is no best one:{listed}")
+    return best
+
+
+def search_config(
+    config: str | Path | Mapping[str, Any] | ConfigFile, *, resume: bool = False, add_trials: int = 0,
+    progress: bool = False, **overrides: Any,
+) -> SearchResult:  # fmt: skip
+    """Search the hyperparameters that a config's `search:` section names, as `ml-search` does.
+
+    Args:
+        config: the YAML file, a tree of one, or what `load_config` returned.
+        resume: go on with the study where it exists, or join it while other processes search.
+        add_trials: with `resume`: so many trials more than the study has.
+        progress: write a line a trial to stdout.
+        overrides: settings by their dotted key or their last part: `lr=0.1`, `n_trials=20`, `**{"optimizer.lr": 0.1}`.
+
+    Raises:
+        ConfigError: the config or an override; with `file:line:column` of every problem.
+        StudyError: the study exists and `resume` is false, or it was started with other settings.
+        TrainingError: no trial came to its end.
+        MlframeworkError: the data or the storage can't be used.
+    """
+    if add_trials and (not resume or "n_trials" in overrides):
+        what = "adds to a study that exists: give resume=True with it, and leave out n_trials"
+        raise ConfigError([Problem("search", "add_trials", what)])
+    read = read_any(config, overrides)
+    require_search(read)
+    study = open_search(read, resume, add_trials)
+    from mlframework.search.lines import watcher_of
+    from mlframework.search.loop import search
+
+    if progress:
+        sys.stdout.write("".join(f"{line}\n" for line in study.news))
+    end = search(study, load, watcher_of(study, progress))
+    spec = study.spec
+    best = require_best(end.records, spec.direction)
+    assert best.value is not None
+    return SearchResult(
+        spec.name, spec.folder.path, spec.metric, spec.direction, dict(best.params), best.value,
+        spec.folder.best_config, end.records, end.why,
+    )  # fmt: skip
