@@ -1,21 +1,59 @@
 """mlframework: train a model from one YAML file, search its hyperparameters, and see what happened.
 
-The commands are `ml-init-config`, `ml-train`, `ml-search` and `ml-visualise`. From Python, `load` gives the trained model
-of a run:
+The commands are `ml-init-config`, `ml-train`, `ml-search` and `ml-visualise`. From Python:
 
-    predictor = mlframework.load("runs/digits")
-    predictor.predict("some_image.png")
+    run = mlframework.train("configs/digits.yaml", lr=0.01)
+    mlframework.load(run.folder).predict("some_image.png")
+    mlframework.search("configs/digits.yaml", n_trials=20).best_params
+
+and for those who bring a training function of their own, `Tuner`.
 """
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlframework.errors import TrialPruned
+    from mlframework.face import TrainedRun, load_config, train
     from mlframework.learners.base import Predictor
+    from mlframework.search.start import SearchResult
+    from mlframework.search.start import search_config as search
+    from mlframework.tuner.fm import fm_objective, fm_space
+    from mlframework.tuner.hyperparameters import Categorical, Int, LogUniform, Uniform
+    from mlframework.tuner.result import TuningResult
+    from mlframework.tuner.tuner import Tuner
 
-__all__ = ["load"]
+__all__ = [
+    "Categorical", "Int", "LogUniform", "SearchResult", "TrainedRun", "TrialPruned", "Tuner", "TuningResult", "Uniform",
+    "fm_objective", "fm_space", "load", "load_config", "search", "train",
+]  # fmt: skip
+
+_AT = {
+    "TrialPruned": "errors",
+    "TrainedRun": "face", "load_config": "face", "train": "face",
+    "SearchResult": "search.start",
+    "fm_objective": "tuner.fm", "fm_space": "tuner.fm",
+    "Categorical": "tuner.hyperparameters", "Int": "tuner.hyperparameters", "LogUniform": "tuner.hyperparameters",
+    "Uniform": "tuner.hyperparameters",
+    "TuningResult": "tuner.result",
+    "Tuner": "tuner.tuner",
+}  # fmt: skip
+"""Where a name is, which is imported when it is asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "search":  # the package, which can be called
+        return importlib.import_module("mlframework.search")
+    if name not in _AT:
+        raise AttributeError(f"module 'mlframework' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"mlframework.{_AT[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def load(run: str | Path) -> Predictor:

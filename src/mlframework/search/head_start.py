@@ -94,7 +94,7 @@ def give(study: Study, start: HeadStart, space: Space, next_place: int) -> list[
     known = list(study.user_attrs.get(HISTORIES, []))
     for name, imported in start.histories.items():
         for row in imported.accepted:
-            _add(study, row, space)
+            add_row(study, row, space)
         known.append(name)
         study.set_user_attr(HISTORIES, known)
         rows = len(imported.accepted) + len(imported.rejected)
@@ -103,7 +103,8 @@ def give(study: Study, start: HeadStart, space: Space, next_place: int) -> list[
     return news + _enqueue(study, start.points, next_place)
 
 
-def _add(study: Study, row: Row, space: Space) -> None:
+def add_row(study: Study, row: Row, space: Space) -> None:
+    """Give a study a trial that was trained elsewhere."""
     from optuna.trial import create_trial
 
     study.add_trial(

@@ -157,7 +157,7 @@ def require_best(records: Sequence[TrialRecord], direction: Direction) -> TrialR
 
     best = best_of(records, direction)
     if best is None:
-        reasons = sorted({record.reason or record.state for record in records})
+        reasons = sorted({record.reason or record.state for record in records if record.counts})
         listed = "".join(f"\n  {reason}" for reason in reasons[:10])
         raise TrainingError(f"no trial came to its end, there is no best one:{listed}")
     return best
