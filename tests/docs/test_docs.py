@@ -163,6 +163,8 @@ def test_command_parses(words: list[str]) -> None:
         assert {word for word in arguments if "=" not in word} <= set(targets)
     elif name == "python" and arguments[0] == "-c":
         ast.parse(arguments[1])
+    elif name == "python" and arguments[0].endswith(".py"):
+        assert (ROOT / arguments[0]).is_file()
     elif name == "python":
         assert arguments[0] == "-m"
         assert importlib.util.find_spec(arguments[1]) is not None

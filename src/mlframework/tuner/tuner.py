@@ -221,14 +221,15 @@ class Tuner:
             raise _wrong("optimize", "there is no hyperparameter left; add_hyperparameter adds one")
         settings = {"n_trials": n_trials, "timeout": timeout, "study_name": self._stem, "storage": self._url}
         search = read_settings(space, algorithm, pruner, self._reports, settings)
-        check_settings(search, space, self._seed, self._n_steps, self._reports, len(self._history))
+        known_rows = judge(self._history, space).accepted
+        check_settings(search, space, self._seed, self._n_steps, self._reports, len(known_rows))
         search = search.model_copy(update={"study_name": f"{self._stem}-{search.sampler.type}"})
         storage = self._opened_storage()
         spec = spec_of(search, space, self._study_folder(search.study_name), self._direction, self._seed, self._n_steps)
         known = any(study.spec.name == spec.name for study in self._studies.values())
         refuse_other_study(spec, storage, self._resume or known)
         study = open_study(spec, storage, resume=True)
-        import_rows(study, judge(self._history, space).accepted)
+        import_rows(study, known_rows)
         return study
 
     def _opened_storage(self) -> BaseStorage:
