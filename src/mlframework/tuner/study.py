@@ -14,6 +14,7 @@ from mlframework.metrics import Direction
 from mlframework.plans import SingleSplit
 from mlframework.registry import unknown
 from mlframework.search.config import SearchConfig
+from mlframework.search.duplicates import IMPORTED
 from mlframework.search.fit import cautions, refuse_misfits
 from mlframework.search.head_start import HeadStart, add_row
 from mlframework.search.pruners import HyperbandPruner, NoPruner, PatientPruner
@@ -23,7 +24,7 @@ from mlframework.search.space import Space
 from mlframework.search.storage import masked
 from mlframework.search.study import OpenStudy, SearchSpec, StudyFolder, quiet_optuna, stored_fingerprint
 from mlframework.search.versions import changes_of_space
-from mlframework.search.warm_start import IMPORTED, Row
+from mlframework.search.warm_start import Row
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
