@@ -12,9 +12,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from mlframework.config import yaml
 from mlframework.experiment import load_data
 from mlframework.search.duplicates import PLACE, REDRAWN, SAME_AS, by_point, original, point_of, trained
+from mlframework.search.goal import Goal
 from mlframework.search.loop import SearchEnd
 from mlframework.search.parameters import Categorical, Int, LogUniform, Parameter, Uniform
-from mlframework.search.results import TrialRecord, ranking
+from mlframework.search.results import TrialRecord
 from support.searches import LR, Watched, run_search
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -127,7 +128,7 @@ def test_reuse_takes_the_former_value_over_and_trains_nothing() -> None:
         assert (record.reason, former.same_as, record.epochs) == (f"= trial {former.number}", None, 0)
         assert not study.spec.folder.trial(record.number).path.exists()
     assert [number for number, _, _ in watcher.started] == [r.number for r in end.records if r.same_as is None]
-    assert all(record.same_as is None for record in ranking(end.records, "minimize"))
+    assert all(record.same_as is None for record in Goal.single("val_loss", "minimize").ranked(end.records))
     stored = json.loads(study.spec.folder.results.read_text())["trials"]
     assert [each["same_as"] for each in stored] == [record.same_as for record in end.records]
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mlframework.errors import ConfigError, StudyError
-from mlframework.search.results import TrialRecord, best_of
+from mlframework.search.goal import Goal
+from mlframework.search.results import TrialRecord
 from mlframework.search.study import OpenStudy
 from mlframework.visualise.study_view import StudyView
 from support.searches import LR, open_search, run_search
@@ -45,7 +46,7 @@ def test_accepted_rows_are_imported_and_rejected_ones_are_named() -> None:
 def test_imported_trials_are_never_ours_and_never_the_best() -> None:
     study, end = run_search(history("h.csv", ["0.01,-100"]))
     assert [record.state for record in end.records] == ["imported"] + ["complete"] * 3
-    best = best_of(end.records, "minimize")
+    best = Goal.single("val_loss", "minimize").best(end.records)
     assert best is not None and best.number > 0
     written = json.loads(study.spec.folder.results.read_text())
     assert written["best_trial"] == best.number and written["trials"][0]["state"] == "imported"

@@ -11,15 +11,18 @@ import pytest
 from mlframework.config import yaml
 from mlframework.runs import write_json
 from mlframework.search import loop
+from mlframework.search.goal import Goal
 from mlframework.search.loop import write_outputs
 from mlframework.search.read import read_config
-from mlframework.search.results import TrialRecord, best_of, ranking
+from mlframework.search.results import TrialRecord
 from mlframework.search.start import load as _load
 from mlframework.search.study import OpenStudy, _write_study_file
 from support.recommenders import search_log
 from support.searches import LR, Watched, open_search, run_search
 
 pytestmark = pytest.mark.usefixtures("here")
+
+MAXIMIZE, MINIMIZE = Goal.single("val_acc", "maximize"), Goal.single("val_loss", "minimize")
 
 MIXED: dict[str, Any] = {
     "search.n_trials": 8,
@@ -55,10 +58,10 @@ def test_the_best_is_the_first_of_those_with_the_best_value() -> None:
         record(6, 0.0),
         record(7, None, "running"),
     ]
-    assert [each.number for each in ranking(records, "maximize")] == [2, 3, 0, 4, 6]
-    assert [each.number for each in ranking(records, "minimize")] == [6, 4, 0, 2, 3]
-    assert best_of(records, "maximize") == records[2]
-    assert best_of([records[1], records[5], records[7]], "maximize") is None
+    assert [each.number for each in MAXIMIZE.ranked(records)] == [2, 3, 0, 4, 6]
+    assert [each.number for each in MINIMIZE.ranked(records)] == [6, 4, 0, 2, 3]
+    assert MAXIMIZE.best(records) == records[2]
+    assert MAXIMIZE.best([records[1], records[5], records[7]]) is None
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +158,7 @@ def test_only_the_three_best_keep_their_checkpoints(
     folder, study, _ = mixed
     monkeypatch.chdir(folder)
     records = [TrialRecord.of(trial) for trial in study.trials()]
-    top = {each.number for each in ranking(records, "minimize")[:3]}
+    top = {each.number for each in MINIMIZE.ranked(records)[:3]}
     assert len([each for each in records if each.state == "complete"]) > 3
     assert checkpoints(study) == {n: ["best.pt", "last.pt"] if n in top else [] for n in range(8)}
 
@@ -247,7 +250,7 @@ def test_the_best_hyperparameters_of_each_model_have_its_own_names(planted: dict
     names = {"model.factors": "factors", "model.regularization": "regularization", "training.num_epochs": "iterations"}
     for model, values in by_model.items():
         of_model = [each for each in end.records if each.params["model.architecture"] == model]
-        best = ranking(of_model, "maximize")[0]
+        best = MAXIMIZE.ranked(of_model)[0]
         expected = {names[key]: value for key, value in best.params.items() if key in names}
         if model == "bpr":
             expected["learning_rate"] = best.params["model.lr"]
@@ -257,7 +260,7 @@ def test_the_best_hyperparameters_of_each_model_have_its_own_names(planted: dict
         )
         assert read.hyperparameters == {key: value for key, value in best.params.items() if key != "model.architecture"}
         assert read.config.training.num_epochs == best.params["training.num_epochs"]
-    overall = ranking(end.records, "maximize")[0]
+    overall = MAXIMIZE.ranked(end.records)[0]
     tree = yaml.read(study.spec.folder.best_config).tree
     assert tree["model"]["architecture"] == overall.params["model.architecture"]
     assert ("lr" in tree["model"]) == (overall.params["model.architecture"] == "bpr")

@@ -109,10 +109,8 @@ def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -
 
 def _confirm(read: ReadConfig, study: OpenStudy, end: SearchEnd) -> None:
     """Confirm the best trials once the study is done, where the config asks for it."""
-    from mlframework.search.results import best_of
-
     settings = read.config.search.confirm if read.config.search is not None else None
-    if settings is None or best_of(end.records, study.spec.direction) is None:
+    if settings is None or study.spec.goal.best(end.records) is None:
         return
     if end.why != "done":
         console.out().print("search.confirm: the best trials are confirmed when the last trial is done")
@@ -147,7 +145,6 @@ def _resuming(read: ReadConfig, n_trials: int, arguments: argparse.Namespace) ->
 
 def _summarise(study: OpenStudy, end: SearchEnd, resume: str) -> None:
     from mlframework.cli.search_screen import print_best
-    from mlframework.search.results import best_of
 
     screen = console.out()
     if end.why == "timeout":
@@ -155,9 +152,9 @@ def _summarise(study: OpenStudy, end: SearchEnd, resume: str) -> None:
         screen.print(f"the time is up: {done} of {study.n_trials} trials; go on with: {resume}")
     if end.why == "others":
         screen.print("the last trials are still being trained by other processes")
-    if end.why == "others" and best_of(end.records, study.spec.direction) is None:
+    if end.why == "others" and study.spec.goal.best(end.records) is None:
         return
-    require_best(end.records, study.spec.direction)
+    require_best(end.records, study.spec.goal)
     print_best(screen, study, end.records)
 
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from mlframework.cli.front_table import about_choice, print_front
 from mlframework.search.duplicates import REDRAWN_STATES
 from mlframework.search.feasibility import is_feasible, shares
-from mlframework.search.results import Pick, TrialRecord, best_of, pick
+from mlframework.search.goal import Goal, number
+from mlframework.search.pruners import NoPruner
+from mlframework.search.results import Pick, TrialRecord, pick
 from mlframework.search.samplers import GridSampler, grid_cells, grid_coverage
 from mlframework.search.storage import masked
 
@@ -45,12 +48,15 @@ def print_plan(console: Console, study: OpenStudy, dropped: Sequence[str]) -> No
     spec = study.spec
     have = sum(TrialRecord.of(trial).counts for trial in study.trials())
     console.print(
-        f"study {spec.name}: {spec.direction} {spec.metric}, {study.n_trials} trials{f', {have} there already' if have else ''}"
+        f"study {spec.name}: {spec.goal.describe()}, {study.n_trials} trials{f', {have} there already' if have else ''}"
     )
     console.print(f"  storage {masked(spec.storage)}, folder {spec.folder.path}")
+    if not spec.goal.is_single:
+        console.print(f"  {about_choice(spec)}")
+    by = "" if spec.goal.is_single or isinstance(spec.pruner, NoPruner) else f" by {spec.metric}"
     limit = f", at most {spec.timeout:g} s" if spec.timeout else ""
     console.print(
-        f"  sampler {spec.sampler.type}, pruner {spec.pruner.type}, up to {spec.num_epochs} epochs a trial{limit}"
+        f"  sampler {spec.sampler.type}, pruner {spec.pruner.type}{by}, up to {spec.num_epochs} epochs a trial{limit}"
     )
     table = Table("setting", "searched", "when", box=None, padding=(0, 2))
     for key, parameter in spec.space.parameters.items():
@@ -100,9 +106,13 @@ def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord
         console.print(f"{_all_combinations(study)}: the search has tried them all")
     if isinstance(study.spec.sampler, GridSampler):
         console.print(_coverage(study, records))
-    console.print(
-        f"best trial: {best.number}\nbest {study.spec.metric}: {best.value}{_spread(study, best)} (epoch {best.best_epoch})"
-    )
+    if study.spec.goal.is_single:
+        value = f"{best.value}{_spread(study, best)}"
+        console.print(f"best trial: {best.number}\nbest {study.spec.metric}: {value} (epoch {best.best_epoch})")
+    else:
+        keys = list(study.spec.space.parameters)
+        print_front(console, study.spec, records, {key: _short(key, keys) for key in keys})
+        console.print(f"chosen trial: {best.number} ({study.spec.goal.shown(best)}; epoch {best.best_epoch})")
     for key, value in best.params.items():
         console.print(f"  {key}: {_number(value)}")
     print_pick(console, chosen)
@@ -112,6 +122,7 @@ def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord
         f"\ntrain it:  ml-train --config {folder.best_config}\n"
         f"see it:    ml-visualise --mode search --study-name {study.spec.name}\n"
         f"read it:   {folder.results}, {folder.trials}"
+        + ("" if study.spec.goal.is_single else f", {folder.pareto_csv}, {folder.pareto}/")
     )
 
 
@@ -195,16 +206,18 @@ class SearchScreen:
         self._records = [TrialRecord.of(trial) for trial in self._study.trials()]
         if self._live is None:
             record = self._records[number]
-            best = best_of(self._records, self._study.spec.direction)
+            goal = self._study.spec.goal
+            best = goal.best(self._records)
             if not record.counts:
                 self._console.print(f"trial {number}: {record.reason}; it counts as none", markup=False)
                 return
-            ending = _value(record) if record.value is not None else record.reason
+            told = _value(record) if record.value is not None else record.reason
+            ending = told if goal.is_single or record.state != "complete" else goal.shown(record)
             if record.state == "pruned" and record.parts and record.reason is not None:
                 ending = f"{ending}, {record.reason.removeprefix('pruned ')}"
             if record.same_as is not None and record.value is not None:
                 ending = f"{ending}, {record.reason}"
-            so_far = f"; best {best.value:.6g} (trial {best.number})" if best is not None else ""
+            so_far = f"; {self._best_so_far(best)}" if best is not None else ""
             self._console.print(
                 f"trial {number}: {record.state}, {ending}, {record.epochs} epochs, {record.seconds or 0:.1f} s{so_far}"
             )
@@ -218,22 +231,20 @@ class SearchScreen:
         from rich.table import Table
 
         records = [record for record in self._records if record.counts]
-        best = best_of(records, self._study.spec.direction)
+        spec, goal = self._study.spec, self._study.spec.goal
+        best = goal.best(records)
+        values = ["value"] if goal.is_single else goal.metrics
         # As many parameters as there is room for: the value must not be cut.
-        room = max(1, (self._console.width - _WIDTH_WITHOUT_PARAMS) // _WIDTH_OF_PARAM)
+        room = max(1, (self._console.width - _WIDTH_WITHOUT_PARAMS) // _WIDTH_OF_PARAM - len(values) + 1)
         keys = list(self._study.spec.space.parameters)[: min(room, _MAX_PARAMS)]
         done = sum(record.state in _ENDED for record in records)
-        top = (
-            f"best {best.value:.6g} (trial {best.number})"
-            if best is not None and best.value is not None
-            else "no best yet"
-        )
-        spec = self._study.spec
-        title = f"{spec.name}: {done}/{self._study.n_trials} trials, {spec.metric} {top}, {self._elapsed()}"
+        top = self._best_so_far(best) if best is not None else "no best yet"
+        of = f"{spec.metric} " if goal.is_single else ""
+        title = f"{spec.name}: {done}/{self._study.n_trials} trials, {of}{top}, {self._elapsed()}"
         table = Table(
             "trial",
             "state",
-            "value",
+            *values,
             "epochs",
             "time",
             *(_short(key, keys) for key in keys),
@@ -251,18 +262,25 @@ class SearchScreen:
                 if record is best or (best is not None and record.number == best.number)
                 else _COLOURS.get(record.state, "")
             )
-            value = _value(record) if record.value is not None else "-"
+            shown = _values(goal, record)
             seconds = f"{record.seconds:.1f} s" if record.seconds is not None else ""
             params = (_number(record.params[key]) if key in record.params else "" for key in keys)
             state = record.state if record.same_as is None else f"= trial {record.same_as}"
-            table.add_row(str(record.number), state, value, str(record.epochs), seconds, *params, style=style)
+            table.add_row(str(record.number), state, *shown, str(record.epochs), seconds, *params, style=style)
         if running is not None:
             value = f"{running.value:.6g}" if running.value is not None else "-"
+            shown = [value if goal.is_single or name == goal.main else "" for name in values]
             seconds = f"{time.monotonic() - running.started:.1f} s"
             params = (_number(running.params[key]) if key in running.params else "" for key in keys)
             epochs = f"{running.epoch}/{running.num_epochs}"
-            table.add_row(str(running.number), "running", value, epochs, seconds, *params, style="cyan")
+            table.add_row(str(running.number), "running", *shown, epochs, seconds, *params, style="cyan")
         return table
+
+    def _best_so_far(self, best: TrialRecord) -> str:
+        goal = self._study.spec.goal
+        if goal.is_single:
+            return f"best {goal.shown(best)} (trial {best.number})"
+        return f"{len(goal.front(self._records))} on the front, {goal.rule}: trial {best.number}"
 
     def _elapsed(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
@@ -272,6 +290,14 @@ class SearchScreen:
 def _value(record: TrialRecord) -> str:
     """Return a trial's value, with the standard deviation of its folds or repeats."""
     return f"{record.value:.6g}" + (f" ± {record.std:.2g}" if record.std is not None else "")
+
+
+def _values(goal: Goal, record: TrialRecord) -> list[str]:
+    """Return what the live table shows of a trial's values; of a pruned one, only the objective that it reported."""
+    if goal.is_single:
+        return [_value(record) if record.value is not None else "-"]
+    known = {goal.main: record.value, **record.values}
+    return [number(value) if (value := known.get(name)) is not None else "-" for name in goal.metrics]
 
 
 def _short(key: str, keys: Mapping[str, Any] | Sequence[str]) -> str:

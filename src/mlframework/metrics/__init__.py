@@ -61,6 +61,8 @@ ALWAYS: dict[Task, tuple[str, ...]] = {
     "ranking": ("precision_at_10", "recall_at_10", "ndcg_at_10", "map_at_10", "mrr"),
 }
 """What is computed whatever the config asks for: cheap, and everybody looks at it."""
+RESOURCES: dict[str, Direction] = {"fit_seconds": "minimize", "n_parameters": "minimize"}
+"""What a training takes, beside what its model is worth: no metrics of an epoch, but a search may be for them."""
 
 
 def direction_of(name: str) -> Direction:

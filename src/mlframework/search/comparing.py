@@ -99,6 +99,11 @@ def build_plan(read: ReadConfig, names: Sequence[str], n_seeds: int, storage: Ba
     config = read.config
     assert config.search is not None
     samplers = sampler_configs(names, config.search.sampler)
+    if config.search.objectives is not None:
+        what = (
+            "compares by one metric, and search.objectives lists several; put the one to compare by into search.metric"
+        )
+        raise ConfigError([Problem("ml-search", "--compare", what)])
     seeds = tuple((config.seed + place) % 2**32 for place in range(n_seeds))
     problems: dict[str, MlframeworkError] = {}
     by_sampler: list[SearchSpec] = []

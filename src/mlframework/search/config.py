@@ -11,6 +11,8 @@ from mlframework.folds import CrossValidation
 from mlframework.metrics import Direction
 from mlframework.search.confirm import Confirm
 from mlframework.search.duplicates import OnDuplicate
+from mlframework.search.goal import KNEE, Goal
+from mlframework.search.objectives import ObjectiveConfig, check_objectives, main_metric
 from mlframework.search.parameters import Parameter, Scalar
 from mlframework.search.pruners import MedianPruner, PrunerConfig
 from mlframework.search.samplers import ALGORITHMS, SamplerConfig, TPESampler
@@ -33,6 +35,14 @@ class SearchConfig(Config):
     """What is searched for; null: the config's `metric`."""
     direction: Literal["maximize", "minimize"] | None = None
     """Has to agree with the metric, which knows it; may be left out."""
+    objectives: Annotated[list[ObjectiveConfig], Field(min_length=2)] | None = None
+    """Two or more things that are searched for at once, in place of `metric`."""
+    prefer: str = KNEE
+    """With objectives: which trial of the Pareto front becomes best_config.yaml: `knee`, the one nearest to the ideal, or
+    the best in one of the objectives, by its name."""
+    prune_by: str | None = None
+    """With objectives: the one that trials report, choose their best epoch by, and are pruned by; null: no pruning, and the
+    first that has epochs."""
     algorithm: Literal["bayesian", "optuna", "hyperopt"] | None = None
     """Short name of a sampler with its defaults, in place of `sampler`: GPSampler, TPESampler or HyperoptSampler."""
     sampler: SamplerConfig = TPESampler()
@@ -69,6 +79,34 @@ class SearchConfig(Config):
             return section
         rest = {key: value for key, value in section.items() if key != "algorithm"}
         return {**rest, "sampler": {"type": ALGORITHMS[name]}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _several_are_not_pruned_unasked(cls, section: Any) -> Any:
+        """Write out that nothing is pruned: with several objectives somebody has to say by which."""
+        if not isinstance(section, dict) or not section.get("objectives") or section.get("prune_by") is not None:
+            return section
+        return {"pruner": {"type": "none"}, **section}
+
+    @model_validator(mode="after")
+    def _objectives_fit(self) -> "SearchConfig":
+        problem = check_objectives(
+            self.objectives,
+            self.prefer,
+            self.prune_by,
+            metric=self.metric,
+            direction=self.direction,
+            pruner=self.pruner,
+        )
+        if problem is None and self.objectives is not None:
+            alone = {
+                "warm_start": "has one value a trial, and objectives: lists several; give good settings to enqueue: instead",
+                "confirm": "picks a trial by one metric, and objectives: lists several; say by prefer: which one is chosen",
+            }
+            problem = next((f"{key}: {what}" for key, what in alone.items() if getattr(self, key)), None)
+        if problem is not None:
+            raise ValueError(problem)
+        return self
 
     @model_validator(mode="after")
     def _one_sampler(self) -> "SearchConfig":
@@ -119,13 +157,27 @@ class ConfigFile(ExperimentConfig):
 
     @property
     def search_metric(self) -> str:
-        """The metric in force in a search."""
-        return (self.search.metric if self.search is not None else None) or self.metric
+        """The metric in force in a search: what trials report and choose their best epoch by."""
+        if self.search is None:
+            return self.metric
+        if self.search.objectives is not None:
+            return self.search.prune_by or main_metric([each.metric for each in self.search.objectives]) or self.metric
+        return self.search.metric or self.metric
 
     @property
     def search_direction(self) -> Direction:
         """Which direction of it is better."""
         return metrics.direction_of(self.search_metric)
+
+    @property
+    def goal(self) -> Goal:
+        """All that is searched for."""
+        if self.search is None or self.search.objectives is None:
+            return Goal.single(self.search_metric, self.search_direction)
+        objectives = tuple(each.objective for each in self.search.objectives)
+        folds = self.search.cross_validation
+        aggregation = folds.aggregation if folds.enabled else "mean"
+        return Goal(objectives, self.search_metric, self.search.prefer, aggregation)
 
     @property
     def study_name(self) -> str:

@@ -18,6 +18,7 @@ from mlframework.errors import StudyError
 from mlframework.search.duplicates import PLACE, REDRAWN, SEED, Point, by_point, original, point_of, trained
 from mlframework.search.feasibility import DRAWS, combinations, draw, is_feasible
 from mlframework.search.parameters import Scalar
+from mlframework.search.primary import for_several
 from mlframework.search.samplers import GridSampler, trial_seed
 from mlframework.search.samplers.base import fixed
 from mlframework.search.study import REASON, OpenStudy, SearchSpec
@@ -62,7 +63,7 @@ def sampler_of(spec: SearchSpec, place: int, trials: Sequence[FrozenTrial]) -> B
     if not draws or patient:
         # The seed is the study's own for the first draw of a place.
         seed = trial_seed(spec.seed, draws) if draws else spec.seed
-        return spec.sampler.build(seed, place, spec.space.parameters)
+        return _build(spec, seed, place)
     found = _sure_draw(spec, place, draws, _taken(spec, trials)) if draws < MOST_REDRAWS else None
     if found is None and kinds[-1] == "infeasible":
         texts = "; ".join(each.text for each in spec.space.constraints)
@@ -70,11 +71,12 @@ def sampler_of(spec: SearchSpec, place: int, trials: Sequence[FrozenTrial]) -> B
             f"{draws} draws for one trial broke a constraint, and so did {DRAWS:,} random ones: {texts}; widen the search "
             "space or mend search.constraints, and start another study by --study-name"
         )
-    return (
-        spec.sampler.build(trial_seed(spec.seed, draws), place, spec.space.parameters)
-        if found is None
-        else fixed(found)
-    )
+    return _build(spec, trial_seed(spec.seed, draws), place) if found is None else fixed(found)
+
+
+def _build(spec: SearchSpec, seed: int, place: int) -> BaseSampler:
+    sampler = spec.sampler.build(seed, place, spec.space.parameters)
+    return sampler if spec.goal.is_single else for_several(sampler)
 
 
 def judge(study: OpenStudy, trial: Trial, place: int, params: Mapping[str, Scalar]) -> Verdict:

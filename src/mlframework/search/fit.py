@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from mlframework.config.base import Config
 from mlframework.errors import MlframeworkError, StudyError
 from mlframework.search.config import SearchConfig
 from mlframework.search.parameters import Parameter
 from mlframework.search.pruners import NoPruner, PatientPruner, WilcoxonPruner
+from mlframework.search.samplers import SAMPLERS, Traits
 
 
 def refuse_misfits(search: SearchConfig, seed: int, num_epochs: int, space: Mapping[str, Parameter]) -> None:
@@ -18,9 +21,17 @@ def refuse_misfits(search: SearchConfig, seed: int, num_epochs: int, space: Mapp
         StudyError: the sampler cannot search the space, or several things are wrong.
     """
     problems: list[MlframeworkError] = []
-    refusal = search.sampler.traits(space).refusal
+    traits = search.sampler.traits(space)
+    refusal = traits.refusal
     if refusal is not None:
         problems.append(StudyError(f"search.sampler: {refusal}"))
+    if search.objectives is not None and traits.one_objective:
+        able = ", ".join(name for name, config in SAMPLERS.items() if not _one_only(config, name, space))
+        problems.append(
+            StudyError(
+                f"search.sampler: {search.sampler.type} searches for one objective; for several there are {able}"
+            )
+        )
     try:
         # A sampler that cannot search the space may not be built for it; its package is asked for all the same.
         search.sampler.build(seed, 0, {} if refusal is not None else space)
@@ -34,6 +45,12 @@ def refuse_misfits(search: SearchConfig, seed: int, num_epochs: int, space: Mapp
         raise problems[0]
     if problems:
         raise StudyError("\n".join(map(str, problems)))
+
+
+def _one_only(config: type[Config], name: str, space: Mapping[str, Parameter]) -> bool:
+    sampler: Any = config.model_validate({"type": name})
+    traits: Traits = sampler.traits(space)
+    return traits.one_objective or traits.refusal is not None
 
 
 def cautions(search: SearchConfig, space: Mapping[str, Parameter]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlframework.search.objective import Watcher
-from mlframework.search.results import TrialRecord, best_of
+from mlframework.search.results import TrialRecord
 
 if TYPE_CHECKING:
     from mlframework.search.study import OpenStudy
@@ -43,12 +43,11 @@ class TrialLines(Silent):
         """Write the trial's line."""
         records = [TrialRecord.of(trial) for trial in self._study.trials()]
         record = next(each for each in records if each.number == number)
-        best = best_of(records, self._study.spec.direction)
-        value = "" if record.value is None else f" {record.value:.6g}"
+        goal = self._study.spec.goal
+        best = goal.best(records)
+        value = "" if record.value is None else f" {goal.shown(record)}"
         why = f" ({record.reason})" if record.reason else ""
-        so_far = (
-            f"; best {best.value:.6g} by trial {best.number}" if best is not None and best.value is not None else ""
-        )
+        so_far = f"; best {goal.shown(best)} by trial {best.number}" if best is not None else ""
         sys.stdout.write(f"trial {number}: {record.state}{value}{why}{so_far}\n")
 
 

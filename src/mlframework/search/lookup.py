@@ -10,6 +10,7 @@ from mlframework.errors import StudyError
 from mlframework.metrics import Direction
 from mlframework.registry import nearest
 from mlframework.runs import read_json
+from mlframework.search.goal import KNEE, Goal, Objective
 from mlframework.search.storage import file_of, masked, open_storage, translated
 from mlframework.search.study import STARTED_WITH, STUDIES, StudyFolder, require_optuna
 from mlframework.search.versions import latest, original_name
@@ -26,7 +27,7 @@ def find_study(name: str, storage_url: str | None) -> tuple[Study, str, Directio
         storage_url: its storage, or None for the one that the study's folder records.
 
     Returns:
-        Optuna's study, the metric, its direction, and the study's folder.
+        Optuna's study, the metric (of several objectives the one that trials report), its direction, and the study's folder.
 
     Raises:
         StudyError: there is no such study; the message names those that are there.
@@ -52,9 +53,26 @@ def find_study(name: str, storage_url: str | None) -> tuple[Study, str, Directio
             known = sorted({original_name(study.study_name) for study in storage.get_all_studies()})
             raise StudyError(_no_study(name, f"in {masked(url)}", known)) from None
         started_with = json.loads(study.user_attrs.get(STARTED_WITH, "{}"))
-    direction: Direction = "maximize" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "minimize"
     metric = recorded.get("metric") or started_with.get("metric") or "value"
-    return study, metric, direction, folder
+    return study, metric, goal_of(study, metric, folder).main_objective.direction, folder
+
+
+def goal_of(study: Study, metric: str, folder: StudyFolder) -> Goal:
+    """Return what a study that is read was searched for.
+
+    Args:
+        study: Optuna's study.
+        metric: what its trials report, as `find_study` found it.
+        folder: the study's; which trial is preferred stands there, and is the knee where it does not exist.
+    """
+    started_with = json.loads(study.user_attrs.get(STARTED_WITH, "{}"))
+    names = [each["metric"] for each in started_with.get("objectives", [])] or [metric]
+    if len(names) != len(study.directions):
+        names = [f"value {number}" for number in range(1, len(study.directions) + 1)]
+    directions: list[Direction] = ["maximize" if each.name == "MAXIMIZE" else "minimize" for each in study.directions]
+    objectives = tuple(Objective(*pair) for pair in zip(names, directions, strict=True))
+    recorded = read_json(folder.study) if folder.study.is_file() else {}
+    return Goal(objectives, metric if metric in names else names[0], recorded.get("prefer", KNEE))
 
 
 def _no_study(name: str, where: str, known: list[str]) -> str:

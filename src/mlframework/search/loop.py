@@ -4,7 +4,8 @@ import time
 from dataclasses import dataclass
 
 from mlframework.search.objective import Trainer, Watcher, run_place
-from mlframework.search.results import TrialRecord, best_of, keep_best_checkpoints, write_best, write_results
+from mlframework.search.pareto import write_front
+from mlframework.search.results import TrialRecord, keep_best_checkpoints, write_best, write_results
 from mlframework.search.storage import translated
 from mlframework.search.study import OpenStudy
 from mlframework.search.training_run import LoadSplits, trainer_of_configs
@@ -59,8 +60,9 @@ def write_outputs(study: OpenStudy) -> list[TrialRecord]:
         if states == written:
             return records
         # A tuner's trials are calls of a function: there is no config that the best one could be written into.
-        if study.spec.space.base and best_of(records, study.spec.direction) is not None:
+        if study.spec.space.base and study.spec.goal.best(records) is not None:
             write_best(study, records)
+            write_front(study, records)
         write_results(study, records)
         keep_best_checkpoints(study, records)
         written = states

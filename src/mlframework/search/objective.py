@@ -20,11 +20,13 @@ from mlframework.plans import Evaluation, Report
 from mlframework.runs import write_text
 from mlframework.search.draws import Verdict, judge, sampler_of
 from mlframework.search.duplicates import PARTS, PLACE, REDRAWN, SAME_AS
+from mlframework.search.goal import Goal, resources
 from mlframework.search.head_start import enqueued
 from mlframework.search.lease import Heartbeat, Lease
 from mlframework.search.matched import matching_of
+from mlframework.search.primary import reporting
 from mlframework.search.pruners import WilcoxonPruner
-from mlframework.search.results import BEST_EPOCH, METRICS, TrialRecord, ranking
+from mlframework.search.results import BEST_EPOCH, METRICS, TOOK, VALUE, VALUES, TrialRecord
 from mlframework.search.storage import translated
 from mlframework.search.study import REASON, OpenStudy, SearchSpec, quiet_optuna
 
@@ -75,6 +77,7 @@ class Outcome:
     Attributes:
         state: Optuna's name of the state: COMPLETE, PRUNED or FAIL.
         evaluation: what was found, for a complete trial.
+        values: the value of each objective, for a complete trial.
         reason: why it was pruned or failed, or not trained.
         redrawn: `infeasible` or `duplicate` where its place draws again; it is none of the study's trials then.
         same_as: number of the trial whose outcome it took over.
@@ -82,6 +85,7 @@ class Outcome:
 
     state: str
     evaluation: Evaluation | None = None
+    values: Mapping[str, float] | None = None
     reason: str | None = None
     redrawn: str | None = None
     same_as: int | None = None
@@ -161,11 +165,12 @@ def _attempt(
             params = spec.space.suggest(trial)
             verdict = judge(study, trial, place, params)
         if verdict.kind != "train":
-            return _untrained(verdict)
+            return _untrained(verdict, spec)
         training = trainer(spec, trial.number, params, verdict.seed)
         watcher.trial_started(trial.number, params, training.num_epochs)
         report = _Reports(study, trial, watcher, heartbeat, training.last_step)
-        return Outcome("COMPLETE", training.evaluate(report))
+        evaluation = training.evaluate(report)
+        return Outcome("COMPLETE", evaluation, spec.goal.measured(evaluation))
     except TrialPruned as pruned:
         return Outcome("PRUNED", reason=str(pruned))
     except (Stopped, RunError, StorageError, BrokenPipeError):  # not the trial's fault
@@ -177,7 +182,7 @@ def _attempt(
         return Outcome("FAIL", reason=reason_of(error))
 
 
-def _untrained(verdict: Verdict) -> Outcome:
+def _untrained(verdict: Verdict, spec: SearchSpec) -> Outcome:
     """Return how a trial ends that is not trained.
 
     A draw that breaks a constraint counts as pruned, since samplers learn from those; one that is there already as
@@ -188,11 +193,12 @@ def _untrained(verdict: Verdict) -> Outcome:
     former = verdict.same_as
     if former is None:
         return Outcome("FAIL", reason=verdict.reason, redrawn=verdict.kind)
-    evaluation = None
-    if former.state.name == "COMPLETE":
-        marks = former.user_attrs
-        evaluation = Evaluation(former.value or 0.0, marks[BEST_EPOCH], marks[METRICS], [])
-    return Outcome(former.state.name, evaluation, verdict.reason, same_as=former.number)
+    if former.state.name != "COMPLETE":
+        return Outcome(former.state.name, reason=verdict.reason, same_as=former.number)
+    marks = former.user_attrs
+    values = dict(zip(spec.goal.metrics, former.values or (), strict=True))
+    evaluation = Evaluation(values[spec.goal.main], marks[BEST_EPOCH], marks[METRICS], [])
+    return Outcome("COMPLETE", evaluation, values, verdict.reason, same_as=former.number)
 
 
 def reason_of(error: Exception) -> str:
@@ -211,10 +217,13 @@ class _Reports:
     """Passes a trial's values to the storage, and ends it where the pruner says so or the lease is lost."""
 
     def __init__(self, study: OpenStudy, trial: Trial, watcher: Watcher, heartbeat: Heartbeat, last_step: int) -> None:
-        self._study, self._trial, self._watcher, self._heartbeat = study, trial, watcher, heartbeat
+        self._study, self._watcher, self._heartbeat = study, watcher, heartbeat
         self._last_step = last_step
         self._matching = matching_of(study.spec.pruner)
-        with translated(study.spec.storage):
+        spec = study.spec
+        with translated(spec.storage):
+            pruner = study.study.pruner if spec.goal.is_single else spec.pruner.build(spec.num_epochs)
+            self._trial = reporting(study.study, trial, spec.goal, pruner)
             self._known = set(study.study._storage.get_trial(trial._trial_id).intermediate_values)
 
     def __call__(self, step: int, value: float, parts: Sequence[float] = (), /) -> None:
@@ -245,7 +254,8 @@ class _Reports:
     def _behind_on_parts(self, parts: Sequence[float]) -> str | None:
         """Say why the trial is stopped after a fold or a repeat: it is compared with the best one on the same."""
         spec = self._study.spec
-        ranked = ranking([TrialRecord.of(trial) for trial in self._study.trials()], spec.direction)
+        by_main = Goal.single(spec.metric, spec.direction)
+        ranked = by_main.ranked(TrialRecord.of(trial) for trial in self._study.trials())
         rivals = [record for record in ranked if record.parts]
         if self._matching is None or not rivals or len(rivals) < self._matching.n_startup_trials:
             return None
@@ -269,9 +279,13 @@ def _tell(study: Study, trial: Trial, outcome: Outcome) -> None:
         if evaluation is not None:
             trial.set_user_attr(BEST_EPOCH, evaluation.best_epoch)
             trial.set_user_attr(METRICS, dict(evaluation.metrics))
+            trial.set_user_attr(TOOK, resources(evaluation.runs))
             if evaluation.parts:
                 trial.set_user_attr(PARTS, evaluation.parts)
-        study.tell(trial, evaluation.value if evaluation is not None else None, state=state)
+            if len(outcome.values or {}) > 1:
+                trial.set_user_attr(VALUES, dict(outcome.values or {}))
+                trial.set_user_attr(VALUE, evaluation.value)
+        study.tell(trial, list(outcome.values.values()) if outcome.values is not None else None, state=state)
     except (ValueError, RuntimeError) as error:
         if study._storage.get_trial(trial._trial_id).state.is_finished():
             raise LeaseLost(f"trial {trial.number} was finished by another worker") from error

@@ -14,11 +14,12 @@ from mlframework.config.override import apply_options, apply_to_document, get, w
 from mlframework.config.yaml import Document
 from mlframework.errors import ConfigError, Problem, RunError
 from mlframework.experiment import resolve_threads
-from mlframework.metrics import direction_of, names
+from mlframework.metrics import RESOURCES, direction_of, names
 from mlframework.models import MODELS
 from mlframework.runs import read_json
 from mlframework.search.config import ConfigFile
 from mlframework.search.feasibility import build_constraints, is_feasible
+from mlframework.search.objectives import main_metric, objective_metrics
 from mlframework.search.parameters import Parameter
 from mlframework.search.space import Space, build_space, undecided
 from mlframework.search.warm_start import point
@@ -150,10 +151,13 @@ def _contradiction(document: Document, problems: Sequence[Problem]) -> list[Prob
 
 
 def _base(document: Document) -> dict[str, Any]:
-    """Return the tree that trials change: the metric in force is written into it."""
+    """Return the tree that trials change: the metric in force is written into it, and what other objectives measure."""
     tree = document.without("search").tree
-    metric = get(document.tree, "search.metric") or tree.get("metric") or ConfigFile.model_fields["metric"].default
-    return {**tree, "metric": metric}
+    names = [metric for metric in objective_metrics(get(document.tree, "search.objectives")) if metric not in RESOURCES]
+    metric = get(document.tree, "search.prune_by") if names else get(document.tree, "search.metric")
+    metric = metric or main_metric(names) or tree.get("metric") or ConfigFile.model_fields["metric"].default
+    others = [name for name in names if name not in (metric, *(tree.get("metrics") or []))]
+    return {**tree, "metric": metric, **({"metrics": [*(tree.get("metrics") or []), *others]} if others else {})}
 
 
 def _parameters(document: Document, problems: Sequence[Problem]) -> dict[str, Parameter]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import stdev
 from typing import TYPE_CHECKING, Any
 
 from mlframework.config import yaml
 from mlframework.config.override import get
-from mlframework.metrics import Direction
 from mlframework.models import MODELS
 from mlframework.runs import FORMAT, RunDir, read_json, write_json, write_text
 from mlframework.search.confirm import Candidate, read_confirmation
@@ -26,7 +25,8 @@ from mlframework.search.duplicates import (
     Point,
     point_of,
 )
-from mlframework.search.study import REASON, OpenStudy, SearchSpec, StudyFolder
+from mlframework.search.goal import Goal
+from mlframework.search.study import REASON, OpenStudy, SearchSpec
 from mlframework.training.checkpoint import Checkpoints
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 KEPT_CHECKPOINTS = 3
 MERGED_HYPERPARAMETERS = Path("models/best_hyperparameters.json")
 BEST_EPOCH, METRICS = "mlframework:best_epoch", "mlframework:metrics"
+TOOK = "mlframework:resources"
+VALUE, VALUES = "mlframework:value", "mlframework:values"
+"""Attributes of a trial with several objectives: the main one's value, and each one's by name."""
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 
 
@@ -46,7 +49,8 @@ class TrialRecord:
         number: Optuna's number of the trial.
         state: complete, pruned, failed, running or waiting; what is none of the study's trials is imported, or infeasible,
             duplicate or superseded (by another space) where its place drew again.
-        value: the best epoch's metric; a pruned trial's last report; None for others.
+        value: the best epoch's metric, which with several objectives is the main one; a pruned trial's last report; None for
+            others.
         params: dotted key to value.
         best_epoch: of a complete trial.
         epochs: how many were reported.
@@ -56,6 +60,8 @@ class TrialRecord:
         same_as: the trial with the same parameters whose outcome was taken over without training.
         seed: what it was trained with, where that is not the config's seed.
         parts: the value of each fold or repeat that it has finished; empty where it is trained once.
+        values: value by objective, of a complete trial; empty where there is one objective.
+        resources: what its trainings took, `fit_seconds` and `n_parameters`; empty where nothing was trained to its end.
     """
 
     number: int
@@ -70,6 +76,8 @@ class TrialRecord:
     same_as: int | None = None
     seed: int | None = None
     parts: Sequence[float] = ()
+    values: Mapping[str, float] = field(default_factory=dict)
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def std(self) -> float | None:
@@ -87,7 +95,7 @@ class TrialRecord:
         return cls(
             number=trial.number,
             state=_state(trial),
-            value=trial.value if trial.state.name in ("COMPLETE", "PRUNED") else None,
+            value=_value_of(trial) if trial.state.name in ("COMPLETE", "PRUNED") else None,
             params=dict(trial.params),
             best_epoch=trial.user_attrs.get(BEST_EPOCH),
             epochs=len(trial.intermediate_values),
@@ -97,6 +105,8 @@ class TrialRecord:
             same_as=trial.user_attrs.get(SAME_AS),
             seed=trial.user_attrs.get(SEED),
             parts=trial.user_attrs.get(PARTS, ()),
+            values=trial.user_attrs.get(VALUES, {}),
+            resources=trial.user_attrs.get(TOOK, {}),
         )
 
 
@@ -106,24 +116,19 @@ def _state(trial: FrozenTrial) -> str:
     return str(trial.user_attrs.get(REDRAWN, _STATES[trial.state.name]))
 
 
-def best_of(records: Sequence[TrialRecord], direction: Direction) -> TrialRecord | None:
-    """Return the complete trial with the best value, the first of them; None where none is complete."""
-    ranked = ranking(records, direction)
-    return ranked[0] if ranked else None
-
-
-def ranking(records: Sequence[TrialRecord], direction: Direction) -> list[TrialRecord]:
-    """Return the complete trials that were trained, the best first."""
-    trained = [record for record in records if record.state == "complete" and record.same_as is None]
-    complete = [record for record in trained if record.value is not None]
-    sign = -1 if direction == "maximize" else 1
-    return sorted(complete, key=lambda record: (sign * (record.value or 0.0), record.number))
+def _value_of(trial: FrozenTrial) -> float | None:
+    """Return a trial's one value; among several the main one, which is marked, or a pruned trial's last report."""
+    if trial.values is not None and len(trial.values) == 1:
+        return trial.value
+    last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
+    found: float | None = trial.user_attrs.get(VALUE, last)
+    return found
 
 
 def candidates(spec: SearchSpec, records: Sequence[TrialRecord], top_k: int) -> list[TrialRecord]:
     """Return the best trials, the best first; of several with the same parameters only the best."""
     found: dict[Point, TrialRecord] = {}
-    for record in ranking(records, spec.direction):
+    for record in spec.goal.ranked(records):
         found.setdefault(point_of(spec.space.parameters, record.params), record)
     return list(found.values())[:top_k]
 
@@ -150,10 +155,10 @@ def pick(spec: SearchSpec, records: Sequence[TrialRecord]) -> Pick | None:
 
     A confirmation counts as long as the trials that it compared are the study's best.
     """
-    best = best_of(records, spec.direction)
+    best = spec.goal.best(records)
     if best is None:
         return None
-    confirmation = read_confirmation(spec.folder.path)
+    confirmation = read_confirmation(spec.folder.path) if spec.goal.is_single else None
     if confirmation is None:
         return Pick(best, None, best.number, None)
     now = {record.number: record for record in candidates(spec, records, confirmation.top_k)}
@@ -170,7 +175,7 @@ def pick(spec: SearchSpec, records: Sequence[TrialRecord]) -> Pick | None:
 
 def keep_best_checkpoints(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
     """Remove the checkpoints of trials that are done and not among the best few."""
-    kept = {record.number for record in ranking(records, study.spec.direction)[:KEPT_CHECKPOINTS]}
+    kept = {record.number for record in study.spec.goal.ranked(records)[:KEPT_CHECKPOINTS]}
     chosen = pick(study.spec, records)
     if chosen is not None:
         kept.add(chosen.record.number)
@@ -195,24 +200,35 @@ def write_best(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
     chosen = pick(spec, records)
     assert chosen is not None  # the caller has seen a complete trial
     best = chosen.record
-    config_file = folder.trial(best.number).config
-    tree = yaml.read(config_file).tree if config_file.is_file() else spec.tree(best.params, best.seed)
-    header = f"# Best of study {spec.name}: trial {best.number}, {spec.metric} {best.value}\n"
+    values = f"{spec.metric} {best.value}" if spec.goal.is_single else f"{spec.goal.shown(best)}: {spec.goal.rule}"
+    header = f"# Best of study {spec.name}: trial {best.number}, {values}\n"
     if chosen.confirmed is not None and chosen.confirmed.interval is not None:
         interval = chosen.confirmed.interval
         header += (
             f"# Picked by its mean over {interval.n} further seeds, {interval.mean}; its own value does not count.\n"
         )
-    write_text(folder.best_config, header + yaml.dump(tree))
-    by_model: dict[str, dict[str, Any]] = {}
-    for record in (best, *ranking(records, spec.direction)):
-        model = str(record.params.get("model.architecture", get(spec.space.base, "model.architecture")))
-        by_model.setdefault(model, _named(model, record.params))
-    write_json(folder.best_hyperparameters, by_model)
+    write_text(folder.best_config, header + yaml.dump(tree_of(study, best)))
+    by_model: dict[str, list[TrialRecord]] = {}
+    for record in spec.goal.ranked(records):
+        by_model.setdefault(_model(spec, record), []).append(record)
+    bests = {model: spec.goal.ranked(of_model)[0] for model, of_model in by_model.items()}
+    bests[_model(spec, best)] = best
+    named = {model: _named(model, record.params) for model, record in bests.items()}
+    write_json(folder.best_hyperparameters, named)
     if not spec.shares_best:
         return
     merged = read_json(MERGED_HYPERPARAMETERS) if MERGED_HYPERPARAMETERS.is_file() else {}
-    write_json(MERGED_HYPERPARAMETERS, {**merged, **by_model})
+    write_json(MERGED_HYPERPARAMETERS, {**merged, **named})
+
+
+def tree_of(study: OpenStudy, record: TrialRecord) -> dict[str, Any]:
+    """Return the config tree that a trial was trained with."""
+    written = study.spec.folder.trial(record.number).config
+    return yaml.read(written).tree if written.is_file() else study.spec.tree(record.params, record.seed)
+
+
+def _model(spec: SearchSpec, record: TrialRecord) -> str:
+    return str(record.params.get("model.architecture", get(spec.space.base, "model.architecture")))
 
 
 def _named(model: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,10 +251,25 @@ def write_results(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
         "best_value": best.value if best is not None else None,
         "best_params": dict(best.params) if best is not None else None,
         "confirmed": _confirmed(chosen),
+        **_about_front(spec.goal, records),
         "trials": [_as_dict(record) for record in records],
     }
     write_json(spec.folder.results, content)
-    _write_csv(spec.folder, records)
+    columns = ["number", "state", "value", "std", "best_epoch", "epochs", "seconds", "reason"]
+    write_csv(spec.folder.trials, spec.goal, records, columns)
+
+
+def _about_front(goal: Goal, records: Sequence[TrialRecord]) -> dict[str, Any]:
+    """Return what results.json says of several objectives; nothing where there is one."""
+    if goal.is_single:
+        return {}
+    best = goal.best(records)
+    return {
+        "objectives": [{"metric": each.metric, "direction": each.direction} for each in goal.objectives],
+        "prefer": goal.prefer,
+        "best_values": dict(best.values) if best is not None else None,
+        "pareto_front": [record.number for record in goal.front(records)],
+    }
 
 
 def _confirmed(chosen: Pick | None) -> dict[str, Any] | None:
@@ -257,16 +288,18 @@ def _confirmed(chosen: Pick | None) -> dict[str, Any] | None:
 
 
 def _as_dict(record: TrialRecord) -> dict[str, Any]:
-    own = {**record.__dict__, "params": dict(record.params), "metrics": dict(record.metrics)}
-    return {**own, "parts": list(record.parts), "std": record.std}
+    mappings = {name: dict(getattr(record, name)) for name in ("params", "metrics", "values", "resources")}
+    return {**record.__dict__, **mappings, "parts": list(record.parts), "std": record.std}
 
 
-def _write_csv(folder: StudyFolder, records: Sequence[TrialRecord]) -> None:
+def write_csv(path: Path, goal: Goal, records: Sequence[TrialRecord], columns: Sequence[str]) -> None:
+    """Write a row a trial: what is asked for, the value of each of several objectives, and the parameters."""
     keys = sorted({key for record in records for key in record.params})
-    columns = ["number", "state", "value", "std", "best_epoch", "epochs", "seconds", "reason"]
+    names = [] if goal.is_single else goal.metrics
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*columns, *keys])
+    writer.writerow([*columns, *names, *keys])
     for record in records:
-        writer.writerow([*(getattr(record, column) for column in columns), *(record.params.get(key) for key in keys)])
-    write_text(folder.trials, buffer.getvalue())
+        told = [getattr(record, column) for column in columns]
+        writer.writerow([*told, *map(record.values.get, names), *map(record.params.get, keys)])
+    write_text(path, buffer.getvalue())

@@ -61,8 +61,7 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
         name=name,
         folder=StudyFolder(STUDIES / name),
         storage=url,
-        metric=config.search_metric,
-        direction=config.search_direction,
+        goal=config.goal,
         n_trials=search.n_trials,
         add_trials=add_trials,
         most_trials=most,
@@ -120,8 +119,11 @@ def _fingerprint(read: ReadConfig, space: Space) -> dict[str, Any]:
     assert search is not None
     kept = {key: value for key, value in space.base.items() if key not in ("name", "tracking", "device")}
     constraints = {"constraints": [each.text for each in space.constraints]} if space.constraints else {}
+    goal = read.config.goal
+    several = [{"metric": each.metric, "direction": each.direction} for each in goal.objectives]
     return {
         **constraints,
+        **({} if goal.is_single else {"objectives": several}),
         "metric": read.config.search_metric,
         "config": kept,
         "search_space": {key: parameter.model_dump() for key, parameter in space.parameters.items()},

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlframework.experiment import ExperimentConfig
     from mlframework.metrics import Direction
     from mlframework.search.config import ConfigFile
+    from mlframework.search.goal import Goal
     from mlframework.search.read import ReadConfig
     from mlframework.search.results import TrialRecord
     from mlframework.search.study import OpenStudy, SearchSpec
@@ -147,15 +148,13 @@ def load(config: ExperimentConfig) -> Splits[Any]:
     return load_data(config).without_test()
 
 
-def require_best(records: Sequence[TrialRecord], direction: Direction) -> TrialRecord:
+def require_best(records: Sequence[TrialRecord], goal: Goal) -> TrialRecord:
     """Return the best trial.
 
     Raises:
         TrainingError: no trial came to its end; the message has the reasons.
     """
-    from mlframework.search.results import best_of
-
-    best = best_of(records, direction)
+    best = goal.best(records)
     if best is None:
         reasons = sorted({record.reason or record.state for record in records if record.counts})
         listed = "".join(f"\n  {reason}" for reason in reasons[:10])
@@ -195,7 +194,7 @@ def search_config(
         sys.stdout.write("".join(f"{line}\n" for line in study.news))
     end = search(study, load, watcher_of(study, progress))
     spec = study.spec
-    best = require_best(end.records, spec.direction)
+    best = require_best(end.records, spec.goal)
     assert best.value is not None
     return SearchResult(
         spec.name, spec.folder.path, spec.metric, spec.direction, dict(best.params), best.value,

@@ -6,15 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlframework.config.override import get, override
 from mlframework.errors import MissingExtraError, StudyError
 from mlframework.metrics import Direction
 from mlframework.plans import Plan
-from mlframework.runs import FORMAT, RunDir, write_json, writing
+from mlframework.runs import FORMAT, write_json, writing
 from mlframework.search.duplicates import REDRAWN, OnDuplicate
+from mlframework.search.folder import STUDIES as STUDIES
+from mlframework.search.folder import StudyFolder as StudyFolder
+from mlframework.search.goal import Goal
 from mlframework.search.head_start import HeadStart, give
 from mlframework.search.lease import Leases, open_ledger
 from mlframework.search.parameters import Scalar
@@ -26,47 +28,12 @@ from mlframework.search.versions import changes_of_space, latest, new_version
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.pruners import BasePruner
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-STUDIES = Path("runs/optuna_studies")
 STARTED_WITH = "mlframework:started_with"
 REASON = "mlframework:reason"
-
-
-@dataclass(frozen=True)
-class StudyFolder:
-    """The folder of a study: results, the best config, a run folder a trial, plots."""
-
-    path: Path
-
-    @property
-    def study(self) -> Path:
-        return self.path / "study.json"
-
-    @property
-    def best_config(self) -> Path:
-        return self.path / "best_config.yaml"
-
-    @property
-    def best_hyperparameters(self) -> Path:
-        return self.path / "best_hyperparameters.json"
-
-    @property
-    def results(self) -> Path:
-        return self.path / "results.json"
-
-    @property
-    def trials(self) -> Path:
-        return self.path / "trials.csv"
-
-    @property
-    def plots(self) -> Path:
-        return self.path / "plots"
-
-    def trial(self, number: int) -> RunDir:
-        """Return the run folder of a trial."""
-        return RunDir(self.path / f"trial_{number:04d}")
 
 
 @dataclass(frozen=True)
@@ -77,8 +44,7 @@ class SearchSpec:
         name: of the study.
         folder: of the study.
         storage: the URL as written: a `${VAR}` in it is not expanded.
-        metric: what is searched for.
-        direction: which direction of it is better.
+        goal: what is searched for.
         n_trials: trials of the study in all; None goes on with as many as there are, plus `add_trials`.
         add_trials: trials more than the study has.
         most_trials: as many as differ from one another, where none is trained twice; None where there is no end of them.
@@ -99,8 +65,7 @@ class SearchSpec:
     name: str
     folder: StudyFolder
     storage: str
-    metric: str
-    direction: Direction
+    goal: Goal
     n_trials: int
     add_trials: int
     most_trials: int | None
@@ -122,6 +87,16 @@ class SearchSpec:
         """What trials are trained with; the studies of a comparison differ only in what seeds their suggestions."""
         seed = get(self.space.base, "seed")
         return self.seed if seed is None else int(seed)
+
+    @property
+    def metric(self) -> str:
+        """What trials report and choose their best epoch by; with one objective, what is searched for."""
+        return self.goal.main
+
+    @property
+    def direction(self) -> Direction:
+        """Which direction of it is better."""
+        return self.goal.main_objective.direction
 
     def tree(self, params: Mapping[str, Scalar], seed: int | None) -> dict[str, Any]:
         """Return the config tree of a trial; one that is trained again has another seed, and the same split."""
@@ -217,20 +192,28 @@ def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool) -> OpenStud
     with translated(spec.storage):
         # Two workers that find no study both make it: the second one's attempt is told that it exists.
         study = optuna.create_study(
-            study_name=latest(storage, spec.name), storage=storage, direction=spec.direction, load_if_exists=True,
+            study_name=latest(storage, spec.name), storage=storage, load_if_exists=True,
+            directions=[each.direction for each in spec.goal.objectives],
         )  # fmt: skip
         started_with = json.dumps(spec.fingerprint, sort_keys=True)
         if news:
             study = new_version(study, storage, spec.space.parameters, {STARTED_WITH: started_with})
         elif not before:
             study.set_user_attr(STARTED_WITH, started_with)
-        study.pruner = spec.pruner.build(spec.num_epochs)
+        study.pruner = _pruner(spec)
         leases = Leases(open_ledger(storage, study._study_id), spec.lease_seconds)
         news += give(study, spec.head_start, spec.space, leases.places())
         n_trials = leases.places() + spec.add_trials if spec.add_trials else spec.n_trials
         n_trials = min(n_trials, spec.most_trials or n_trials)
     _write_study_file(spec)
     return OpenStudy(spec, study, leases, n_trials, news)
+
+
+def _pruner(spec: SearchSpec) -> BasePruner:
+    """Return what prunes Optuna's study; one of several objectives is pruned by a view of it, see `primary`."""
+    from optuna.pruners import NopPruner
+
+    return spec.pruner.build(spec.num_epochs) if spec.goal.is_single else NopPruner()
 
 
 def _write_study_file(spec: SearchSpec) -> None:
@@ -242,6 +225,7 @@ def _write_study_file(spec: SearchSpec) -> None:
         "storage": masked(spec.storage),
         "metric": spec.metric,
         "direction": spec.direction,
+        **({} if spec.goal.is_single else {"prefer": spec.goal.prefer}),
     }
     write_json(spec.folder.study, content)
 

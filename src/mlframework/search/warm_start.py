@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from mlframework.config.base import Config
 from mlframework.config.override import get
 from mlframework.config.yaml import parse_scalar
 from mlframework.errors import StudyError
+from mlframework.metrics import RESOURCES, direction_of
 from mlframework.registry import nearest
 from mlframework.search.parameters import Categorical, Int, LogUniform, Parameter, Scalar
 from mlframework.search.space import Space, active
@@ -206,11 +208,7 @@ def _of_file(path: Path, metric: str) -> Iterator[Row]:
                 params = {
                     name: parse_scalar(text.strip())
                     for name, text in fields.items()
-                    if name is not None
-                    and name != column
-                    and name not in ABOUT_TRIALS
-                    and text is not None
-                    and text.strip()
+                    if name is not None and name != column and not _is_about(name) and text is not None and text.strip()
                 }
                 raw = (fields[column] or "").strip()
                 state = (fields.get("state") or "complete").strip()
@@ -221,18 +219,29 @@ def _of_file(path: Path, metric: str) -> Iterator[Row]:
         raise StudyError(f"search.warm_start: {path}: is no csv file of text: {error}") from None
 
 
+def _is_about(name: str) -> bool:
+    """Whether a column is neither a parameter nor the value: a study of several objectives has one of each."""
+    if name in (*ABOUT_TRIALS, *VALUES, *RESOURCES):
+        return True
+    with suppress(ValueError):
+        direction_of(name)
+        return True
+    return False
+
+
 def _of_study(name: str, storage: str | None, metric: str) -> list[Row]:
-    from mlframework.search.lookup import find_study
+    from mlframework.search.lookup import find_study, goal_of
 
-    study, other_metric, _, _ = find_study(name, storage)
-    if other_metric != metric:
+    study, other_metric, _, folder = find_study(name, storage)
+    metrics = goal_of(study, other_metric, folder).metrics
+    if metric not in metrics:
         raise StudyError(
-            f"search.warm_start: the study {name!r} was searched for {other_metric}, this one for {metric}"
+            f"search.warm_start: the study {name!r} was searched for {', '.join(metrics)}, this one for {metric}"
         )
-    return [_of_trial(name, trial) for trial in study.get_trials(deepcopy=False)]
+    return [_of_trial(name, trial, metrics.index(metric)) for trial in study.get_trials(deepcopy=False)]
 
 
-def _of_trial(name: str, trial: FrozenTrial) -> Row:
+def _of_trial(name: str, trial: FrozenTrial, at: int) -> Row:
     state = "complete" if trial.state.name == "COMPLETE" else trial.state.name.lower()
-    value = trial.value if state == "complete" else None
+    value = trial.values[at] if state == "complete" and trial.values else None
     return Row(f"study {name} trial {trial.number}", trial.params, value, state)

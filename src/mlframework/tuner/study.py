@@ -16,6 +16,7 @@ from mlframework.registry import unknown
 from mlframework.search.config import SearchConfig
 from mlframework.search.duplicates import IMPORTED
 from mlframework.search.fit import cautions, refuse_misfits
+from mlframework.search.goal import Goal
 from mlframework.search.head_start import HeadStart, add_row
 from mlframework.search.pruners import HyperbandPruner, NoPruner, PatientPruner
 from mlframework.search.samplers import ALGORITHMS, SAMPLERS, GridSampler
@@ -97,8 +98,7 @@ def spec_of(
         name=search.study_name,
         folder=folder,
         storage=search.storage,
-        metric=SCORE,
-        direction=direction,
+        goal=Goal.single(SCORE, direction),
         n_trials=search.n_trials,
         add_trials=0,
         most_trials=most_trials(space, isinstance(search.sampler, GridSampler)),

@@ -198,7 +198,7 @@ class Tuner:
         everything = [TrialRecord.of(trial) for trial in study.trials()]
         # A draw that was made again was never trained: it is no trial of the function.
         records = [record for record in everything if record.state not in REDRAWN_STATES]
-        best = require_best(records, self._direction)
+        best = require_best(records, study.spec.goal)
         assert best.value is not None
         return TuningResult(algorithm, study.spec.name, self._direction, dict(best.params), best.value, records)
 

@@ -25,12 +25,14 @@ class Traits:
         refusal: why it cannot search the space at all, and what to do about it.
         random_trials: trials that it draws before it learns; 0 where it has nothing to learn.
         ignores_pruned: whether it learns from complete trials only.
+        one_objective: whether it searches for one objective only.
         at_random: keys of the parameters that it draws at random for good, as it has no model of them.
     """
 
     refusal: str | None = None
     random_trials: int = 0
     ignores_pruned: bool = False
+    one_objective: bool = False
     at_random: Sequence[str] = ()
 
 

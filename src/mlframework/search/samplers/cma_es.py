@@ -60,6 +60,7 @@ class CmaEsSampler(Config):
         return Traits(
             refusal,
             random_trials=self.n_startup_trials,
+            one_objective=True,
             ignores_pruned=not self.consider_pruned_trials,
             at_random=[key for key in space if key not in numbers],
         )

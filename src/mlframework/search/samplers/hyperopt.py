@@ -46,7 +46,7 @@ class HyperoptSampler(Config):
 
     def traits(self, space: Mapping[str, Parameter]) -> Traits:
         """Say what the sampler can do with a space: anything."""
-        return Traits(random_trials=self.n_startup_trials)
+        return Traits(random_trials=self.n_startup_trials, one_objective=True)
 
 
 def hyperopt_sampler(config: HyperoptSampler, space: Mapping[str, Parameter], seed: int) -> BaseSampler:

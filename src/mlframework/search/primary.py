@@ -1,0 +1,136 @@
+"""A study of several objectives as Optuna's parts for one objective see it.
+
+Optuna refuses to report and to prune where there are several objectives. Here trials report one of them, the primary one, and
+pruners are asked about a study that has this objective alone. The other way round, TPE cannot rank the reports of a pruned
+trial among several objectives: to samplers a pruned trial has none, and is merely one that is worse than the complete ones.
+Both are views of the same storage: what is written goes through, what is read is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlframework.search.goal import Goal
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+    from optuna.storages import BaseStorage
+    from optuna.study import StudyDirection
+    from optuna.trial import FrozenTrial, Trial, TrialState
+
+Show = Callable[["FrozenTrial"], "FrozenTrial"]
+
+
+class _View:
+    """A storage whose trials look different.
+
+    Args:
+        storage: the storage.
+        show: how a trial looks.
+        directions: those of the study's objectives that are seen.
+    """
+
+    def __init__(self, storage: BaseStorage, show: Show, directions: list[StudyDirection]) -> None:
+        self._storage, self._show, self._directions = storage, show, directions
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        """Return the directions that are seen."""
+        return self._directions
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return a trial as it looks."""
+        return self._show(self._storage.get_trial(trial_id))
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return the trials as they look."""
+        return [self._show(trial) for trial in self._storage.get_all_trials(study_id, deepcopy, states)]
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        """Return the best of the trials as they look."""
+        from optuna.storages import BaseStorage
+
+        return BaseStorage.get_best_trial(self, study_id)  # type: ignore[arg-type]
+
+
+def reporting(study: Study, trial: Trial, goal: Goal, pruner: BasePruner) -> Trial:
+    """Return a trial that can report values of the main objective and be pruned by them: itself, if it is the only one."""
+    if goal.is_single:
+        return trial
+    from optuna import Study
+    from optuna.samplers import RandomSampler
+    from optuna.trial import Trial
+
+    at = goal.metrics.index(goal.main)
+    view: Any = _View(study._storage, lambda each: of_objective(each, at), [study.directions[at]])
+    return Trial(Study(study.study_name, view, RandomSampler(seed=0), pruner), trial._trial_id)
+
+
+def of_objective(trial: FrozenTrial, at: int) -> FrozenTrial:
+    """Return a trial as it looks in one of its objectives."""
+    if trial.values is None:
+        return trial
+    return _changed(trial, values=[trial.values[at]])
+
+
+def without_reports(trial: FrozenTrial) -> FrozenTrial:
+    """Return a pruned trial without what it reported, any other as it is."""
+    return _changed(trial, intermediate_values={}) if trial.state.name == "PRUNED" else trial
+
+
+def _changed(trial: FrozenTrial, **changes: Any) -> FrozenTrial:
+    import copy
+
+    changed = copy.copy(trial)
+    for name, value in changes.items():
+        setattr(changed, name, value)
+    return changed
+
+
+def for_several(sampler: BaseSampler) -> BaseSampler:
+    """Return a sampler that passes on to another one what can be ranked in several objectives."""
+    from optuna import Study
+    from optuna.samplers import BaseSampler
+
+    def view(study: Study) -> Study:
+        storage: Any = _View(study._storage, without_reports, study.directions)
+        return Study(study.study_name, storage, sampler, study.pruner)
+
+    class ForSeveral(BaseSampler):
+        """Asks the other sampler, and shows it the view."""
+
+        def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+            """Ask the other sampler."""
+            return sampler.infer_relative_search_space(view(study), trial)
+
+        def sample_relative(
+            self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+        ) -> dict[str, Any]:
+            """Ask the other sampler."""
+            return sampler.sample_relative(view(study), trial, search_space)
+
+        def sample_independent(
+            self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+        ) -> Any:
+            """Ask the other sampler."""
+            return sampler.sample_independent(view(study), trial, param_name, param_distribution)
+
+        def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+            """Tell the other sampler."""
+            sampler.before_trial(view(study), trial)
+
+        def after_trial(
+            self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+        ) -> None:
+            """Tell the other sampler."""
+            sampler.after_trial(view(study), trial, state, values)
+
+    return ForSeveral()
