@@ -27,7 +27,7 @@ class BoTorchSampler(Config):
     type: Literal["BoTorchSampler"]
     acquisition: Acquisition = "log_ei"
     """What is largest at the next point: `ei` expected improvement, `log_ei` its logarithm, which is easier to maximise,
-    `ucb` upper confidence bound."""
+    `ucb` upper confidence bound. With several objectives the first two mean that of the hypervolume."""
     beta: Annotated[float, Field(ge=0)] | None = None
     """With `ucb` only: the bound is mean + sqrt(beta) standard deviations, so a larger one explores more; null: 2."""
     n_startup_trials: Annotated[int, Field(ge=1)] = 10
@@ -66,14 +66,20 @@ class BoTorchSampler(Config):
 
     def traits(self, space: Mapping[str, Parameter]) -> Traits:
         """Say what the sampler can do with a space: it models what exists in every trial."""
-        return Traits(random_trials=self.n_startup_trials, ignores_pruned=True, at_random=conditional(space))
+        return Traits(
+            random_trials=self.n_startup_trials,
+            ignores_pruned=True,
+            # There is no bound above that all objectives share.
+            one_objective=self.acquisition == "ucb",
+            at_random=conditional(space),
+        )
 
 
 def candidates(acquisition: Acquisition, beta: float) -> Callable[..., Tensor]:
     """Return the function that suggests the next point from the trials so far.
 
     It takes (x, y, constraints, bounds, pending): x of shape (n, d) and pending of shape (m, d) in the space's units, y
-    of shape (n, 1) to be maximised, bounds of shape (2, d); and returns the point, of shape (1, d).
+    of shape (n, m) to be maximised, one column an objective, bounds of shape (2, d); and returns the point, of shape (1, d).
 
     Args:
         acquisition: what is largest at it.
@@ -91,7 +97,7 @@ def candidates(acquisition: Acquisition, beta: float) -> Callable[..., Tensor]:
             from botorch.utils.transforms import normalize, unnormalize
 
             unit = torch.stack([torch.zeros_like(bounds[0]), torch.ones_like(bounds[0])])
-            seen, best = normalize(x, bounds), y.max()
+            seen, best = normalize(x, bounds), y
             model = _fitted(seen, y)
             if pending is not None and len(pending):
                 # What others are training counts with the value that is expected of it, so that it is not new any more
@@ -99,7 +105,7 @@ def candidates(acquisition: Acquisition, beta: float) -> Callable[..., Tensor]:
                 believed = normalize(pending, bounds)
                 with torch.no_grad():
                     expected = model.posterior(believed).mean
-                model, best = _fitted(torch.cat([seen, believed]), torch.cat([y, expected])), max(best, expected.max())
+                model, best = _fitted(torch.cat([seen, believed]), torch.cat([y, expected])), torch.cat([y, expected])
             point, _ = optimize_acqf(
                 _function(acquisition, beta, model, best), bounds=unit, q=1, num_restarts=_RESTARTS,
                 raw_samples=_RAW_SAMPLES, options={"batch_limit": _RESTARTS, "maxiter": 200},
@@ -110,20 +116,39 @@ def candidates(acquisition: Acquisition, beta: float) -> Callable[..., Tensor]:
 
 
 def _fitted(x: Tensor, y: Tensor) -> Any:
-    """Return a Gaussian process fitted to points of the unit cube, of shape (n, d), and their values, of shape (n, 1)."""
+    """Return a Gaussian process fitted to points of the unit cube, of shape (n, d), and their values, of shape (n, m)."""
     from botorch.fit import fit_gpytorch_mll
     from botorch.models import SingleTaskGP
     from botorch.models.transforms.outcome import Standardize
     from gpytorch.mlls import ExactMarginalLogLikelihood
 
-    model = SingleTaskGP(x, y, outcome_transform=Standardize(m=1))
+    model = SingleTaskGP(x, y, outcome_transform=Standardize(m=y.shape[-1]))
     fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
     return model
 
 
-def _function(acquisition: Acquisition, beta: float, model: Any, best: Tensor) -> Any:
+def _function(acquisition: Acquisition, beta: float, model: Any, seen: Tensor) -> Any:
+    """Return what is to be maximised, given the values so far, of shape (n, m)."""
+    if seen.shape[-1] > 1:
+        return _hypervolume(acquisition, model, seen)
+    best = seen.max()
     from botorch.acquisition.analytic import ExpectedImprovement, LogExpectedImprovement, UpperConfidenceBound
 
     if acquisition == "ucb":
         return UpperConfidenceBound(model, beta=beta)
     return {"ei": ExpectedImprovement, "log_ei": LogExpectedImprovement}[acquisition](model, best_f=best)
+
+
+def _hypervolume(acquisition: Acquisition, model: Any, seen: Tensor) -> Any:
+    """Return the expected improvement of the hypervolume that the front dominates (Daulton et al., 2020,
+    https://arxiv.org/abs/2006.05078; its logarithm: Ament et al., 2023, https://arxiv.org/abs/2310.20708)."""
+    from botorch.acquisition.multi_objective.logei import qLogExpectedHypervolumeImprovement
+    from botorch.acquisition.multi_objective.monte_carlo import qExpectedHypervolumeImprovement
+    from botorch.utils.multi_objective.box_decompositions.non_dominated import NondominatedPartitioning
+
+    # A tenth of the range below the worst, so that the ends of the front have a volume of their own.
+    worst, spread = seen.min(dim=0).values, seen.max(dim=0).values - seen.min(dim=0).values
+    corner = worst - 0.1 * spread
+    boxes = NondominatedPartitioning(ref_point=corner, Y=seen, alpha=0.0 if seen.shape[-1] < 4 else 1e-2)
+    kind = qLogExpectedHypervolumeImprovement if acquisition == "log_ei" else qExpectedHypervolumeImprovement
+    return kind(model, ref_point=corner.tolist(), partitioning=boxes)
