@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlframework.search.study import SearchSpec
 
 _MOST_ROWS = 30
-_WIDTH_OF_VALUES = 16
+_WIDTH_OF_VALUES = 14
 
 
 def about_choice(spec: SearchSpec) -> str:
@@ -40,9 +40,7 @@ def print_front(console: Console, spec: SearchSpec, records: Sequence[TrialRecor
     n_complete = sum(goal.point(record) is not None for record in records)
     room = (console.width - _WIDTH_OF_VALUES * (1 + len(goal.objectives))) // _WIDTH_OF_VALUES
     keys = list(labels)[: max(1, room)]
-    console.print(
-        f"Pareto front: {len(front)} of {n_complete} complete trials; no other is as good in all and better in one"
-    )
+    console.print(f"Pareto front: {len(front)} of {n_complete} complete trials")
     table = Table("", "trial", *goal.metrics, *(labels[key] for key in keys), box=None, padding=(0, 1))
     for record in front[:_MOST_ROWS]:
         chosen = best is not None and record.number == best.number

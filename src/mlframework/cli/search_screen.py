@@ -211,7 +211,8 @@ class SearchScreen:
             if not record.counts:
                 self._console.print(f"trial {number}: {record.reason}; it counts as none", markup=False)
                 return
-            told = _value(record) if record.value is not None else record.reason
+            of = "" if goal.is_single else f"{goal.main} "
+            told = f"{of}{_value(record)}" if record.value is not None else record.reason
             ending = told if goal.is_single or record.state != "complete" else goal.shown(record)
             if record.state == "pruned" and record.parts and record.reason is not None:
                 ending = f"{ending}, {record.reason.removeprefix('pruned ')}"
@@ -280,7 +281,8 @@ class SearchScreen:
         goal = self._study.spec.goal
         if goal.is_single:
             return f"best {goal.shown(best)} (trial {best.number})"
-        return f"{len(goal.front(self._records))} on the front, {goal.rule}: trial {best.number}"
+        rule = goal.rule.removesuffix(" of the Pareto front")
+        return f"{len(goal.front(self._records))} on the front, {rule}: trial {best.number}"
 
     def _elapsed(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PLOT_TYPES = (
     "optimization_history", "param_importances", "importance_significance", "folds", "slice", "contour", "parallel_coordinate",
-    "intermediate_values", "confirm",
+    "intermediate_values", "pareto_front", "confirm",
 )  # fmt: skip
 RUN_PLOT_TYPES = ("curves", "recall_at_k", "popularity")
 FORMATS = ("html", "png")
@@ -47,6 +47,11 @@ def _parser() -> Parser:
     parser.add_argument(
         "--params", nargs="+", metavar="P", default=[],
         help="with --mode search: parameters by dotted key or last part: lr batch_size",
+    )  # fmt: skip
+    parser.add_argument(
+        "--metric", metavar="M",
+        help="with --mode search, of a study with several objectives: the one to show, in a folder of its own "
+        "(default: the one that trials report)",
     )  # fmt: skip
     parser.add_argument(
         "--format",
@@ -93,6 +98,7 @@ def _check(arguments: argparse.Namespace) -> None:
     of_study = {
         "--study-name": arguments.study_name is not None,
         "--params": bool(arguments.params),
+        "--metric": arguments.metric is not None,
         "--storage": arguments.storage is not None,
     }
     of_run = {"RUN": arguments.run is not None, "--run": arguments.run_option is not None}
@@ -115,13 +121,15 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _draw_study(arguments: argparse.Namespace) -> list[Outcome]:
-    from mlframework.search.lookup import find_study
+    from mlframework.search.lookup import find_study, goal_of
     from mlframework.visualise.draw_all import draw_all
     from mlframework.visualise.study_view import StudyView
 
     study, metric, _, folder = find_study(arguments.study_name, arguments.storage)
-    view = StudyView.of(study, metric)
-    return draw_all(view, arguments.plot_type, arguments.params, folder.plots, arguments.format)
+    goal = goal_of(study, metric, folder)
+    view = StudyView.of(study, arguments.metric or goal.main, goal)
+    plots = folder.plots if view.metric == goal.main else folder.plots / view.metric
+    return draw_all(view, arguments.plot_type, arguments.params, plots, arguments.format)
 
 
 def _draw_run(arguments: argparse.Namespace) -> list[Outcome]:

@@ -82,8 +82,12 @@ def of_objective(trial: FrozenTrial, at: int) -> FrozenTrial:
 
 
 def without_reports(trial: FrozenTrial) -> FrozenTrial:
-    """Return a pruned trial without what it reported, any other as it is."""
-    return _changed(trial, intermediate_values={}) if trial.state.name == "PRUNED" else trial
+    """Return a trial without what it reported."""
+    return _changed(trial, intermediate_values={})
+
+
+def _pruned_without_reports(trial: FrozenTrial) -> FrozenTrial:
+    return without_reports(trial) if trial.state.name == "PRUNED" else trial
 
 
 def _changed(trial: FrozenTrial, **changes: Any) -> FrozenTrial:
@@ -101,7 +105,7 @@ def for_several(sampler: BaseSampler) -> BaseSampler:
     from optuna.samplers import BaseSampler
 
     def view(study: Study) -> Study:
-        storage: Any = _View(study._storage, without_reports, study.directions)
+        storage: Any = _View(study._storage, _pruned_without_reports, study.directions)
         return Study(study.study_name, storage, sampler, study.pruner)
 
     class ForSeveral(BaseSampler):

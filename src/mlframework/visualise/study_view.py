@@ -3,13 +3,16 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from mlframework.errors import PlotError
-from mlframework.registry import nearest
+from mlframework.registry import nearest, unknown
 from mlframework.search.duplicates import IMPORTED, REDRAWN, REDRAWN_STATES
+from mlframework.search.goal import Goal
+from mlframework.search.primary import of_objective, without_reports
+from mlframework.search.results import TrialRecord
 from mlframework.search.versions import original_name
 
 if TYPE_CHECKING:
@@ -26,26 +29,42 @@ class StudyView:
         name: the study's name.
         metric: what its values are, `val_acc`.
         direction: "maximize" or "minimize".
-        trials: every trial, in the order of their numbers.
+        trials: every trial, in the order of their numbers; of several objectives they have the value of `metric` alone.
+        goal: what the study was searched for.
+        records: every trial with the values of all objectives.
     """
 
     name: str
     metric: str
     direction: Direction
     trials: "Sequence[optuna.trial.FrozenTrial]"
+    goal: Goal
+    records: Sequence[TrialRecord]
 
     @classmethod
-    def of(cls, study: "optuna.Study", metric: str) -> "StudyView":
+    def of(cls, study: "optuna.Study", metric: str, goal: Goal | None = None) -> "StudyView":
         """Read a study once.
 
+        Args:
+            study: Optuna's study.
+            metric: what its values are; with several objectives, the one that is shown.
+            goal: what it was searched for; None where there is one objective.
+
         Raises:
-            PlotError: the study has several objectives.
+            PlotError: there are several objectives, and `goal` is missing or does not have the metric.
         """
-        if len(study.directions) != 1:
+        if goal is None and len(study.directions) != 1:
             raise PlotError(f"study {study.study_name!r} has {len(study.directions)} objectives; a plot shows one")
+        goal = goal or Goal.single(metric, "maximize" if study.direction.name == "MAXIMIZE" else "minimize")
+        if metric not in goal.metrics:
+            raise PlotError(unknown(metric, goal.metrics, "objective"))
         trials = sorted(study.get_trials(deepcopy=False), key=lambda trial: trial.number)
-        direction: Direction = "maximize" if study.direction.name == "MAXIMIZE" else "minimize"
-        return cls(original_name(study.study_name), metric, direction, trials)
+        records = [_record(trial, goal) for trial in trials]
+        at = goal.metrics.index(metric)
+        if metric != goal.main:  # what trials report is the main objective
+            trials = [without_reports(trial) for trial in trials]
+        shown = [of_objective(trial, at) for trial in trials]
+        return cls(original_name(study.study_name), metric, goal.objectives[at].direction, shown, goal, records)
 
     @cached_property
     def complete(self) -> "list[optuna.trial.FrozenTrial]":
@@ -102,6 +121,13 @@ class StudyView:
 
     def _in_state(self, state: str) -> "list[optuna.trial.FrozenTrial]":
         return [trial for trial in self.trials if trial.state.name == state]
+
+
+def _record(trial: "optuna.trial.FrozenTrial", goal: Goal) -> TrialRecord:
+    record = TrialRecord.of(trial)
+    if goal.is_single or trial.values is None or len(trial.values) != len(goal.metrics):
+        return record
+    return replace(record, values=dict(zip(goal.metrics, trial.values, strict=True)))
 
 
 def is_finite(value: float | None) -> bool:

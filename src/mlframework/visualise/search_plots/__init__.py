@@ -13,6 +13,7 @@ from mlframework.visualise.search_plots import (
     optimization_history,
     parallel_coordinate,
     param_importances,
+    pareto_front,
     slice,
 )
 from mlframework.visualise.study_view import StudyView
@@ -64,7 +65,18 @@ PLOTS: dict[str, Plot] = {
         "every trial's parameters and its value", parallel_coordinate.compute, parallel_coordinate.draw, True
     ),
     "intermediate_values": Plot(
-        "every trial's training curve", intermediate_values.compute, intermediate_values.draw, False
+        "every trial's training curve",
+        intermediate_values.compute,
+        intermediate_values.draw,
+        uses_params=False,
+        fits=lambda view: view.metric == view.goal.main,
+    ),
+    "pareto_front": Plot(
+        "several objectives against one another",
+        pareto_front.compute,
+        pareto_front.draw,
+        uses_params=False,
+        fits=pareto_front.has_front,
     ),
     "confirm": Plot(
         "the best trials over further seeds", confirm.compute, confirm.draw, uses_params=False, fits=confirm.fits

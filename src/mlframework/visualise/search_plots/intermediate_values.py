@@ -56,6 +56,10 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> IntermediateData:
     Raises:
         PlotError: no trial reported a value while it ran.
     """
+    if view.metric != view.goal.main:
+        raise PlotError(
+            f"trials report {view.goal.main} after an epoch, nothing else: leave out --metric {view.metric}"
+        )
     best = _curves(view, [view.best] if view.best else [])
     complete = _curves(view, [trial for trial in view.complete if trial is not view.best])
     pruned, running = _curves(view, view.pruned), _curves(view, view.running)
