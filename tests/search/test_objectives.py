@@ -211,7 +211,10 @@ def test_a_pruner_decides_as_it_does_with_the_one_objective_alone(name: str) -> 
     fields = PRUNERS[name].model_fields
     settings |= {key: 1 for key in ("n_startup_trials", "n_warmup_steps", "n_startup_steps") if key in fields}
     settings |= {"upper": 0.5} if name == "ThresholdPruner" else {}
-    changes = {**PRUNED, "search.pruner": settings, "search.n_trials": 10, "training.num_epochs": 5}
+    # One is to be maximized, the other minimized, and it is the second.
+    objectives = [{"metric": "val_acc"}, {"metric": "val_loss"}]
+    changes = {**PRUNED, "search.objectives": objectives, "search.pruner": settings, "search.n_trials": 10}
+    changes["training.num_epochs"] = 5
     alone = {key: value for key, value in changes.items() if key not in ("search.objectives", "search.prune_by")}
     # The name seeds Hyperband's brackets.
     _, several = run_search({**changes, "search.storage": "sqlite:///several.db"})
