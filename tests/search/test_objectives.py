@@ -12,10 +12,10 @@ from tests.support.searches import LR, Watched, open_search, run_search, write_c
 
 from mlframework.config import yaml
 from mlframework.errors import ConfigError, StudyError
+from mlframework.search.lookup import find_study, goal_of
 from mlframework.search.pruners import PRUNERS
 from mlframework.search.read import read_config
 from mlframework.search.samplers import SAMPLERS
-from mlframework.search.study import find_study, goal_of
 
 pytestmark = pytest.mark.usefixtures("here")
 

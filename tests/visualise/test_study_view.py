@@ -102,7 +102,7 @@ def test_subtitle_counts_everything_and_names_the_best(view: StudyView) -> None:
 
 
 def test_markup_in_names_is_shown_as_it_is(view: StudyView) -> None:
-    assert subtitle(StudyView("a<b>", "val_acc", "maximize", [])) == "a&lt;b&gt; · 0 trials"
+    assert subtitle(StudyView("a<b>", "val_acc", "maximize", [], view.goal, [])) == "a&lt;b&gt; · 0 trials"
 
 
 def test_hover_has_number_value_and_every_parameter(view: StudyView) -> None:
