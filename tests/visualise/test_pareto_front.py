@@ -127,6 +127,8 @@ def test_what_trials_did_not_report_has_no_curves() -> None:
         PlotError, match="trials report val_acc after an epoch, nothing else: leave out --metric n_para"
     ):
         PLOTS["intermediate_values"].compute(view_of(FIVE, TWO, "n_parameters"), [])
+    with pytest.raises(PlotError, match="folds and repeats report val_acc, nothing else"):
+        PLOTS["folds"].compute(view_of(FIVE, TWO, "n_parameters"), [])
 
 
 def test_an_objective_that_the_study_does_not_have() -> None:

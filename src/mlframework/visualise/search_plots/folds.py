@@ -44,6 +44,8 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> FoldsData:
     Raises:
         PlotError: no trial was trained on folds or with several seeds.
     """
+    if view.metric != view.goal.main:
+        raise PlotError(f"folds and repeats report {view.goal.main}, nothing else: leave out --metric {view.metric}")
     complete = [trial for trial in view.complete if PARTS in trial.user_attrs]
     if not complete:
         raise PlotError(
