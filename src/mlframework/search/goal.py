@@ -12,12 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from mlframework.folds import Aggregation
-from mlframework.metrics import RESOURCES, Direction
-from mlframework.plans import Evaluation, aggregate
-
 if TYPE_CHECKING:
     from mlframework.experiment import RunResult
+    from mlframework.folds import Aggregation
+    from mlframework.metrics import Direction
+    from mlframework.plans import Evaluation
 
 KNEE = "knee"
 Point = tuple[float, ...]
@@ -126,6 +125,9 @@ class Goal:
         return {each.metric: self._measured(each, evaluation) for each in self.objectives}
 
     def _measured(self, objective: Objective, evaluation: Evaluation) -> float:
+        from mlframework.metrics import RESOURCES
+        from mlframework.plans import aggregate
+
         if objective.metric == self.main:
             return evaluation.value
         if objective.metric in RESOURCES:

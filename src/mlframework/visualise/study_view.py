@@ -12,11 +12,12 @@ from mlframework.registry import nearest, unknown
 from mlframework.search.duplicates import IMPORTED, REDRAWN, REDRAWN_STATES
 from mlframework.search.goal import Goal
 from mlframework.search.primary import of_objective, without_reports
-from mlframework.search.results import TrialRecord
 from mlframework.search.versions import original_name
 
 if TYPE_CHECKING:
     import optuna
+
+    from mlframework.search.results import TrialRecord
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
 
@@ -39,7 +40,7 @@ class StudyView:
     direction: Direction
     trials: "Sequence[optuna.trial.FrozenTrial]"
     goal: Goal
-    records: Sequence[TrialRecord]
+    records: "Sequence[TrialRecord]"
 
     @classmethod
     def of(cls, study: "optuna.Study", metric: str, goal: Goal | None = None) -> "StudyView":
@@ -123,7 +124,9 @@ class StudyView:
         return [trial for trial in self.trials if trial.state.name == state]
 
 
-def _record(trial: "optuna.trial.FrozenTrial", goal: Goal) -> TrialRecord:
+def _record(trial: "optuna.trial.FrozenTrial", goal: Goal) -> "TrialRecord":
+    from mlframework.search.results import TrialRecord
+
     record = TrialRecord.of(trial)
     if goal.is_single or trial.values is None or len(trial.values) != len(goal.metrics):
         return record

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from mlframework.errors import PlotError
 from mlframework.search.goal import number
-from mlframework.search.results import TrialRecord
 from mlframework.visualise import style
 from mlframework.visualise.axes import visible_range
 from mlframework.visualise.study_view import StudyView
@@ -16,6 +15,8 @@ from mlframework.visualise.wording import count_of, short, standing, too_few
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from mlframework.search.results import TrialRecord
 
 _MOST_OBJECTIVES = 4  # six panels
 _MOST_NUMBERS = 15  # front points that have their trial's number beside them
@@ -113,7 +114,7 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> ParetoData:
     )
 
 
-def _axis(view: StudyView, name: str, placed: Sequence[TrialRecord]) -> ValueAxis:
+def _axis(view: StudyView, name: str, placed: "Sequence[TrialRecord]") -> ValueAxis:
     direction = view.goal.objectives[view.goal.metrics.index(name)].direction
     values = [record.values[name] for record in placed]
     title = f"{name} ({'more' if direction == 'maximize' else 'less'} is better)"
@@ -122,7 +123,7 @@ def _axis(view: StudyView, name: str, placed: Sequence[TrialRecord]) -> ValueAxi
     return ValueAxis(title, False, min(values) >= 1, visible_range(values, direction))
 
 
-def _marks(view: StudyView, records: Sequence[TrialRecord], names: Sequence[str]) -> Marks:
+def _marks(view: StudyView, records: "Sequence[TrialRecord]", names: Sequence[str]) -> Marks:
     return Marks(
         tuple(record.number for record in records),
         tuple(_hover(view, record) for record in records),
@@ -130,7 +131,7 @@ def _marks(view: StudyView, records: Sequence[TrialRecord], names: Sequence[str]
     )
 
 
-def _hover(view: StudyView, record: TrialRecord) -> str:
+def _hover(view: StudyView, record: "TrialRecord") -> str:
     values = [f"{name} = {number(record.values[name])}" for name in view.goal.metrics]
     params = [f"{view.labels.get(key, key)} = {short(given)}" for key, given in record.params.items()]
     return "<br>".join(
