@@ -155,3 +155,17 @@ def test_a_parameter_that_does_not_exist_beside_another_cannot_be_enqueued() -> 
     point = {"optimizer.type": "adam", "momentum": 0.3}
     with pytest.raises(ConfigError, match=r"optimizer.momentum exists only with optimizer.type: sgd"):
         open_search({"search_space": space, "search.enqueue": [point]})
+
+
+def test_pruners_wait_for_the_study_s_own_trials() -> None:
+    """Five imported trials have no curves: the second trial of the study is not to be judged by the first alone."""
+    good_to_bad = [{"optimizer.lr": lr} for lr in (0.09, 0.005, 0.003, 0.001)]
+    study, end = run_search({
+        **history("h.csv", [f"0.0{number},0.6" for number in range(1, 6)]),
+        "search.enqueue": good_to_bad,
+        "search.n_trials": 4,
+        "search.pruner": {"type": "MedianPruner", "n_startup_trials": 3, "n_warmup_steps": 0},
+    })  # fmt: skip
+    own = [record for record in end.records if record.counts]
+    assert [record.state for record in own] == ["complete", "complete", "complete", "pruned"]
+    assert sum(record.state == "imported" for record in map(TrialRecord.of, study.trials())) == 5

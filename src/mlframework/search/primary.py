@@ -1,9 +1,11 @@
-"""A study of several objectives as Optuna's parts for one objective see it.
+"""A study as Optuna's parts are to see it: to pruners with one objective, and without trials of other studies.
 
 Optuna refuses to report and to prune where there are several objectives. Here trials report one of them, the primary one, and
 pruners are asked about a study that has this objective alone. The other way round, TPE cannot rank the reports of a pruned
 trial among several objectives: to samplers a pruned trial has none, and is merely one that is worse than the complete ones.
-Both are views of the same storage: what is written goes through, what is read is changed.
+Imported trials have reported nothing, so pruners do not count them among those that they wait for.
+
+All are views of the same storage: what is written goes through, what is read is changed.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mlframework.search.duplicates import IMPORTED
 from mlframework.search.goal import Goal
 
 if TYPE_CHECKING:
@@ -32,10 +35,11 @@ class _View:
         storage: the storage.
         show: how a trial looks.
         directions: those of the study's objectives that are seen.
+        imported: whether trials of other studies are seen.
     """
 
-    def __init__(self, storage: BaseStorage, show: Show, directions: list[StudyDirection]) -> None:
-        self._storage, self._show, self._directions = storage, show, directions
+    def __init__(self, storage: BaseStorage, show: Show, directions: list[StudyDirection], imported: bool) -> None:
+        self._storage, self._show, self._directions, self._imported = storage, show, directions, imported
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
@@ -52,7 +56,8 @@ class _View:
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         """Return the trials as they look."""
-        return [self._show(trial) for trial in self._storage.get_all_trials(study_id, deepcopy, states)]
+        trials = self._storage.get_all_trials(study_id, deepcopy, states)
+        return [self._show(trial) for trial in trials if self._imported or IMPORTED not in trial.user_attrs]
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         """Return the best of the trials as they look."""
@@ -62,15 +67,18 @@ class _View:
 
 
 def reporting(study: Study, trial: Trial, goal: Goal, pruner: BasePruner) -> Trial:
-    """Return a trial that can report values of the main objective and be pruned by them: itself, if it is the only one."""
-    if goal.is_single:
+    """Return a trial that can report values of the main objective and be pruned by them, compared with the study's own.
+
+    It is the trial itself where the study has one objective, and no imported trials.
+    """
+    if goal.is_single and not any(IMPORTED in each.user_attrs for each in study.get_trials(deepcopy=False)):
         return trial
     from optuna import Study
     from optuna.samplers import RandomSampler
     from optuna.trial import Trial
 
     at = goal.metrics.index(goal.main)
-    view: Any = _View(study._storage, lambda each: of_objective(each, at), [study.directions[at]])
+    view: Any = _View(study._storage, lambda each: of_objective(each, at), [study.directions[at]], imported=False)
     return Trial(Study(study.study_name, view, RandomSampler(seed=0), pruner), trial._trial_id)
 
 
@@ -105,7 +113,7 @@ def for_several(sampler: BaseSampler) -> BaseSampler:
     from optuna.samplers import BaseSampler
 
     def view(study: Study) -> Study:
-        storage: Any = _View(study._storage, _pruned_without_reports, study.directions)
+        storage: Any = _View(study._storage, _pruned_without_reports, study.directions, imported=True)
         return Study(study.study_name, storage, sampler, study.pruner)
 
     class ForSeveral(BaseSampler):
