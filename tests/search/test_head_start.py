@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,11 @@ def test_the_sampler_learns_from_what_was_imported() -> None:
     """A planted history: the nearer to 0.03, the better."""
     rows = [f"{lr},{abs(math.log(lr / 0.03))}" for lr in (0.001 * 1.17**n for n in range(30))]
     changes = {"search.sampler": TPE, "search.n_trials": 5, "training.num_epochs": 1}
-    _, cold = run_search({**changes, "search.study_name": "cold"})
-    _, warm = run_search({**changes, **history("h.csv", rows), "search.study_name": "warm"})
+    with pytest.warns(UserWarning, match="all 5 will be random"):
+        _, cold = run_search({**changes, "search.study_name": "cold"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        _, warm = run_search({**changes, **history("h.csv", rows), "search.study_name": "warm"})
     drawn = [record.params["optimizer.lr"] for record in warm.records if record.counts]
     assert len(drawn) == 5 and all(0.01 < lr < 0.09 for lr in drawn)
     assert not all(0.01 < record.params["optimizer.lr"] < 0.09 for record in cold.records)

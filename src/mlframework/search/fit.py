@@ -53,8 +53,8 @@ def _one_only(config: type[Config], name: str, space: Mapping[str, Parameter]) -
     return traits.one_objective or traits.refusal is not None
 
 
-def cautions(search: SearchConfig, space: Mapping[str, Parameter]) -> list[str]:
-    """Say what works, but hardly as it was meant."""
+def cautions(search: SearchConfig, space: Mapping[str, Parameter], n_known: int) -> list[str]:
+    """Say what works, but hardly as it was meant; `n_known` imported trials spare the sampler as many random ones."""
     sampler, pruner = search.sampler, search.pruner
     traits, found = sampler.traits(space), []
     if traits.ignores_pruned and not isinstance(pruner, NoPruner):
@@ -72,7 +72,7 @@ def cautions(search: SearchConfig, space: Mapping[str, Parameter]) -> list[str]:
             f"{sampler.type} has no model of {', '.join(traits.at_random)} and always draws at random there; "
             "TPESampler and HyperoptSampler model every parameter"
         )
-    if "sampler" in search.model_fields_set and traits.random_trials >= search.n_trials:
+    if "sampler" in search.model_fields_set and traits.random_trials >= search.n_trials + n_known:
         setting = "population_size" if "population_size" in type(sampler).model_fields else "n_startup_trials"
         found.append(
             f"{sampler.type} learns after {traits.random_trials} random trials, so all {search.n_trials} will be random; "

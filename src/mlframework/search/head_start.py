@@ -38,6 +38,11 @@ class HeadStart:
     histories: Mapping[str, Imported]
     points: Sequence[Point] = ()
 
+    @property
+    def n_known(self) -> int:
+        """How many trials of other studies teach the sampler."""
+        return sum(len(imported.accepted) for imported in self.histories.values())
+
 
 def read_head_start(
     histories: Sequence[History], points: Sequence[Point], space: Space, metric: str, known: Sequence[str]

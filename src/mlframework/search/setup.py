@@ -51,7 +51,8 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
     num_epochs = _most_epochs(space.parameters, config.training.num_epochs)
     with quiet_optuna():
         refuse_misfits(search, config.seed, num_epochs, space.parameters)
-    for caution in cautions(search, space.parameters):
+    head_start = _head_start(search, space, config.search_metric, storage, name, url)
+    for caution in cautions(search, space.parameters, head_start.n_known):
         warnings.warn(caution, UserWarning, stacklevel=2)
     is_grid = isinstance(search.sampler, GridSampler)
     # A grid has each combination once, whatever the setting says.
@@ -75,7 +76,7 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
         lease_seconds=search.lease_seconds,
         fingerprint=_fingerprint(read, space),
         on_duplicate=on_duplicate,
-        head_start=_head_start(search, space, config.search_metric, storage, name, url),
+        head_start=head_start,
     )
 
 

@@ -81,8 +81,7 @@ def check_settings(
         raise ConfigError([Problem("Tuner.optimize", "pruner", f"{inner.type} {what}")])
     with quiet_optuna():
         refuse_misfits(search, seed, n_steps or 1, space.parameters)
-    # A sampler that learns from the start has fewer random trials.
-    found = cautions(search.model_copy(update={"n_trials": search.n_trials + n_known}), space.parameters)
+    found = cautions(search, space.parameters, n_known)
     if not reports and not isinstance(search.pruner, NoPruner):
         found = [f"{search.pruner.type} prunes nothing, since train_fn takes no report; give it a second parameter"]
     for caution in found:
