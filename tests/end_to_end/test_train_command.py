@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -212,9 +213,25 @@ def test_cross_validation_shows_a_table_and_keeps_it(ml_train: Callable[..., End
     result = read_json(run / "result.json")
     assert result["folds"] == values and result["value"] == pytest.approx(sum(values) / 3)
     assert all(f"{value:.4f}" in ended.out for value in values) and "over 3 folds" in ended.out
+    bests = [read_json(run / f"fold_{n}/result.json")["best_epoch"] for n in (1, 2, 3)]
+    for number, (value, epoch) in enumerate(zip(values, bests, strict=True), 1):
+        assert f"fold {number}/3: {result['metric']} {value:.6g} at epoch {epoch}" in ended.out
     assert not list(run.rglob("test_ledger.jsonl"))
     again = ml_train("--resume", str(run))
     assert again.code == 0 and "is finished already" in again.out
+
+
+def test_the_table_of_many_folds_stays_narrow(ml_train: Callable[..., Ended], cancer: Tree) -> None:
+    ended = ml_train("--config", write("c.yaml", cancer), "--cross-validate", "12", "--num_epochs", "1")
+    assert ended.code == 0, ended.err
+    result = read_json(Path("runs/breast_cancer_num_epochs-1_folds-12/result.json"))
+    after = ended.out[ended.out.index("fold 12/12") :].splitlines()
+    assert max(map(len, after[1:-1])) < 60
+    rows = [line.split() for line in after]
+    for number, value in enumerate(result["folds"], 1):
+        assert [str(number), "1", f"{value:.4f}"] in rows
+    mean, deviation = statistics.mean(result["folds"]), statistics.stdev(result["folds"])
+    assert [result["metric"], f"{mean:.4f}", f"{deviation:.4f}"] in rows
 
 
 def test_a_stopped_cross_validation_goes_on_as_one(

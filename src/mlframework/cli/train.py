@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlframework.cli import console, find_lr
+from mlframework.cli.cross_validate import cross_validate, evaluate_folds
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides
 from mlframework.errors import ConfigError, Problem, RunError
 from mlframework.face import RUNS, experiment_of, new_run, or_no_trace, select
 
 if TYPE_CHECKING:
     from mlframework.experiment import ExperimentConfig, RunResult
-    from mlframework.plans import Folds
     from mlframework.runs import RunDir
     from mlframework.search.read import ReadConfig
 
@@ -79,7 +79,7 @@ def _main() -> None:
         return _train(read, arguments.mode)
     if arguments.mode == "final":
         raise ConfigError([Problem("ml-train", "--cross-validate", "the folds only judge; leave out --mode final")])
-    return _cross_validate(read, arguments.cross_validate)
+    return cross_validate(read, arguments.cross_validate)
 
 
 def _train(read: ReadConfig, mode: str) -> None:
@@ -182,7 +182,7 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
         _refit(config, run, epochs)
         return
     if folds is not None:
-        _evaluate_folds(config, run, folds)
+        evaluate_folds(config, run, folds)
         return
     result = _select(config, run)
     if arguments.mode == "final":
@@ -215,56 +215,3 @@ def _newest_unfinished(config_path: str | None) -> RunDir:
         there = f"{len(found)} are finished" if found else "there is none at all"
         raise RunError(f"{RUNS}/{name}*: there is no unfinished run to resume: {there}")
     return RunDir.open(max(unfinished, key=lambda path: (path / "config.yaml").stat().st_mtime))
-
-
-def _cross_validate(read: ReadConfig, n_folds: int) -> None:
-    from mlframework.experiment import load_data
-    from mlframework.folds import CrossValidation
-    from mlframework.plans import Folds, mark_folds
-
-    config, tree = experiment_of(read)
-    declared = read.config.search.cross_validation if read.config.search is not None else CrossValidation()
-    folds = Folds(declared.model_copy(update={"n_folds": n_folds or declared.n_folds}))
-    if folds.config.n_folds < 2:
-        raise ConfigError([Problem("ml-train", "--cross-validate", f"{n_folds} folds; at least 2 are needed")])
-    load_data(config)
-    with new_run(read, config, tree, folds=folds.config.n_folds) as run:
-        mark_folds(run, folds.config)
-        _evaluate_folds(config, run, folds)
-
-
-def _evaluate_folds(config: ExperimentConfig, run: RunDir, folds: Folds) -> None:
-    """Train on each fold, those before a resume again for no epoch, and show a table."""
-    from rich import box
-    from rich.table import Table
-
-    from mlframework.experiment import load_data
-    from mlframework.runs import write_json
-
-    screen = console.out()
-    splits = load_data(config).without_test()
-    screen.print(f"{config.name}: {config.model.architecture} on {folds.config.n_folds} folds, into {run.path}")
-    console.say_on_interrupt(f"the last finished epoch is saved; go on with: ml-train --resume {run.path}")
-    evaluation = folds.evaluate(config, splits, run, lambda *_: None, [])
-    write_json(run.result, evaluation.to_dict())
-    # A metric a row: names are long, and a terminal is narrow.
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("fold", no_wrap=True)
-    for heading in (*(str(number) for number, _ in enumerate(evaluation.runs, 1)), "mean", "std"):
-        table.add_column(heading, justify="right")
-    table.add_row("best epoch", *(str(result.best_epoch) for result in evaluation.runs), "", "")
-    table.add_section()
-    for name, average in evaluation.metrics.items():
-        values = [result.best_metrics[name] for result in evaluation.runs]
-        table.add_row(name, *(f"{value:.4f}" for value in (*values, average, _deviation(values))))
-    screen.print(table)
-    screen.print(
-        f"{folds.config.aggregation} {config.metric} {evaluation.value:.6g} over {folds.config.n_folds} folds, in {run.path}"
-    )
-
-
-def _deviation(values: list[float]) -> float:
-    """Return the standard deviation of a sample."""
-    from statistics import stdev
-
-    return stdev(values)
