@@ -188,9 +188,9 @@ def test_the_first_commit_wins(kept: Kept) -> None:
     lease = kept.leases().bind(lease, first.number)
     second = _open_trial(kept.study, lease)
     assert second.number == first.number
-    _tell(kept.study, second, Outcome("COMPLETE", Evaluation(0.75, 2, {"val_acc": 0.75}, [])))
+    _tell(kept.study, second, Outcome("COMPLETE", Evaluation(0.75, 2, {"val_acc": 0.75}, []), {"val_acc": 0.75}))
     with pytest.raises(LeaseLost, match="finished by another worker"):
-        _tell(kept.study, first, Outcome("COMPLETE", Evaluation(0.25, 1, {"val_acc": 0.25}, [])))
+        _tell(kept.study, first, Outcome("COMPLETE", Evaluation(0.25, 1, {"val_acc": 0.25}, []), {"val_acc": 0.25}))
     (trial,) = kept.study.get_trials()
     assert (trial.value, trial.user_attrs["mlframework:best_epoch"]) == (0.75, 2)
     with pytest.raises(LeaseLost, match="trial 0 was finished by another worker"):
@@ -215,8 +215,8 @@ def test_the_place_of_a_finished_trial_is_never_claimed_again(kept: Kept) -> Non
         assert lease is not None and lease.token == 0
         trial = _open_trial(kept.study, lease)
         expired.bind(lease, trial.number)
-        value = Evaluation(1.0, 1, {}, []) if state == "COMPLETE" else None
-        _tell(kept.study, trial, Outcome(state, value))
+        value = Evaluation(1.0, 1, {"val_acc": 1.0}, []) if state == "COMPLETE" else None
+        _tell(kept.study, trial, Outcome(state, value, value and value.metrics))
     assert kept.claim(n_places=3) is None
     assert (fresh := kept.claim(n_places=4)) is not None and (fresh.place, fresh.token) == (3, 0)
 
