@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from mlframework.search.goal import number
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from mlframework.search.study import SearchSpec
 
 _MOST_ROWS = 30
-_WIDTH_OF_VALUES = 14
+_WIDTH_OF_VALUES = 12  # of a number with its space
 
 
 def about_choice(spec: SearchSpec) -> str:
@@ -38,8 +39,7 @@ def print_front(console: Console, spec: SearchSpec, records: Sequence[TrialRecor
     first = goal.objectives[0]
     front.sort(key=lambda record: (first.loss(record.values[first.metric]), record.number))
     n_complete = sum(goal.point(record) is not None for record in records)
-    room = (console.width - _WIDTH_OF_VALUES * (1 + len(goal.objectives))) // _WIDTH_OF_VALUES
-    keys = list(labels)[: max(1, room)]
+    keys = _that_fit(labels, console.width - sum(_width(name) for name in ("* trial", *goal.metrics)))
     console.print(f"Pareto front: {len(front)} of {n_complete} complete trials")
     table = Table("", "trial", *goal.metrics, *(labels[key] for key in keys), box=None, padding=(0, 1))
     for record in front[:_MOST_ROWS]:
@@ -50,7 +50,20 @@ def print_front(console: Console, spec: SearchSpec, records: Sequence[TrialRecor
     console.print(table)
     if len(front) > _MOST_ROWS:
         console.print(f"  and {len(front) - _MOST_ROWS} more, see {spec.folder.pareto_csv}")
+    elif len(keys) < len(labels):
+        console.print(f"  all parameters are in {spec.folder.pareto_csv}")
     console.print(f"  * the {goal.rule}: best_config.yaml")
+
+
+def _that_fit(labels: Mapping[str, str], room: int) -> list[str]:
+    """Return the first keys whose columns there is room for, one at least."""
+    keys = list(labels)
+    widths = list(accumulate(_width(labels[key]) for key in keys))
+    return [key for key, width in zip(keys, widths, strict=True) if width <= room or key == keys[0]]
+
+
+def _width(label: str) -> int:
+    return max(_WIDTH_OF_VALUES, len(label) + 2)
 
 
 def _text(value: object) -> str:
