@@ -61,6 +61,32 @@ def test_search_is_ml_search(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert train(result.best_config).value == result.best_value
 
 
+def test_the_best_trials_are_confirmed_as_by_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_config({"search.confirm": {"top_k": 2, "seeds": 3}})
+    _command(search_command, monkeypatch, "--config", str(path), "--study-name", "command")
+    capsys.readouterr()
+    result = search(path, study_name="python", progress=True)
+    lines = [line for line in capsys.readouterr().out.splitlines() if ", seed " in line]
+    commands = read_json(Path("runs/optuna_studies/command/results.json"))
+    assert len(lines) == 6 and result.confirmed is not None and result.confirmed.interval is not None
+    assert result.confirmed.number == commands["confirmed"]["trial"] == commands["best_trial"]
+    assert result.confirmed.interval.mean == commands["confirmed"]["mean"]
+    assert result.best_params == commands["best_params"]
+    assert search(path, study_name="plain", **{"search.confirm": None}).confirmed is None
+
+
+def test_of_several_objectives_the_front_is_returned() -> None:
+    space = {"model.hidden_size": {"type": "int", "low": 2, "high": 32}}
+    objectives = [{"metric": "val_loss"}, {"metric": "n_parameters"}]
+    path = write_config({"search_space": space, "search.objectives": objectives, "search.n_trials": 5})
+    result = search(path)
+    written = read_json(result.folder / "results.json")
+    assert [trial.number for trial in result.front] == written["pareto_front"]
+    assert (result.best_params, result.best_value) == (written["best_params"], written["best_value"])
+
+
 def test_a_study_is_gone_on_with_only_where_that_is_asked_for() -> None:
     path = write_config()
     assert len(search(path).trials) == 3

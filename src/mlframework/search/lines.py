@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mlframework.search.confirm import Retraining
 from mlframework.search.objective import Watcher
 from mlframework.search.results import TrialRecord
 
@@ -49,6 +51,33 @@ class TrialLines(Silent):
         why = f" ({record.reason})" if record.reason else ""
         so_far = f"; best {goal.shown(best)} by trial {best.number}" if best is not None else ""
         sys.stdout.write(f"trial {number}: {record.state}{value}{why}{so_far}\n")
+
+
+@dataclass(frozen=True)
+class RetrainingLines:
+    """Writes a line for each training of a confirmation.
+
+    Attributes:
+        metric: what it is judged by.
+        speaks: whether it writes at all.
+    """
+
+    metric: str
+    speaks: bool
+
+    def training_started(self, number: int, seed: int, place: int, total: int, num_epochs: int) -> None:
+        """Say nothing."""
+
+    def epoch_ended(self, epoch: int, value: float) -> None:
+        """Say nothing."""
+
+    def training_ended(self, number: int, training: Retraining) -> None:
+        """Write its outcome."""
+        if self.speaks:
+            outcome = (
+                f"{self.metric} {training.value:.6g}" if training.value is not None else f"failed, {training.reason}"
+            )
+            sys.stdout.write(f"trial {number}, seed {training.seed}: {outcome}\n")
 
 
 def watcher_of(study: OpenStudy, progress: bool) -> Watcher:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlframework.experiment import ExperimentConfig
     from mlframework.metrics import Direction
     from mlframework.search.config import ConfigFile
+    from mlframework.search.confirm import Candidate
     from mlframework.search.goal import Goal
     from mlframework.search.read import ReadConfig
     from mlframework.search.results import TrialRecord
@@ -35,11 +36,15 @@ class SearchResult:
         folder: of the study: results.json, trials.csv, a run folder a trial.
         metric: what was searched for.
         direction: which direction of it is better.
-        best_params: of the best trial, by dotted key.
-        best_value: its value.
+        best_params: of the best trial, by dotted key: of the one that was picked, where the best were confirmed, and of
+            several objectives the one that `search.prefer` chooses.
+        best_value: its value of `metric` in the search.
         best_config: the file that trains it.
         trials: all of them.
         why: `done`, `timeout`, or `others` while other processes still train the last trials.
+        front: the trials that none of the others is better than in every objective; of one objective those with the best
+            value.
+        confirmed: what further seeds said of the best trial; None without `search.confirm`.
     """
 
     study_name: str
@@ -51,6 +56,8 @@ class SearchResult:
     best_config: Path
     trials: Sequence[TrialRecord]
     why: str
+    front: Sequence[TrialRecord]
+    confirmed: Candidate | None
 
 
 def as_option(value: Any) -> str:
@@ -189,14 +196,22 @@ def search_config(
     study = open_search(read, resume, add_trials)
     from mlframework.search.lines import watcher_of
     from mlframework.search.loop import search
+    from mlframework.search.results import pick
 
     if progress:
         sys.stdout.write("".join(f"{line}\n" for line in study.news))
     end = search(study, load, watcher_of(study, progress))
     spec = study.spec
-    best = require_best(end.records, spec.goal)
-    assert best.value is not None
+    require_best(end.records, spec.goal)
+    assert read.config.search is not None
+    if end.why == "done" and read.config.search.confirm is not None:
+        from mlframework.search.confirming import confirm
+        from mlframework.search.lines import RetrainingLines
+
+        confirm(study, read.config.search.confirm, load, RetrainingLines(spec.metric, progress))
+    chosen = pick(spec, end.records)
+    assert chosen is not None and chosen.record.value is not None  # there is a best one
     return SearchResult(
-        spec.name, spec.folder.path, spec.metric, spec.direction, dict(best.params), best.value,
-        spec.folder.best_config, end.records, end.why,
+        spec.name, spec.folder.path, spec.metric, spec.direction, dict(chosen.record.params), chosen.record.value,
+        spec.folder.best_config, end.records, end.why, spec.goal.front(end.records), chosen.confirmed,
     )  # fmt: skip
