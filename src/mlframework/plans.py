@@ -75,6 +75,9 @@ class Plan(Protocol):
     def last_step(self, config: ExperimentConfig) -> int:
         """Return the step of the last report: what has come so far has cost all that it can cost."""
 
+    def check(self, config: ExperimentConfig, splits: Splits[Any]) -> None:
+        """Raise DataError where a config's data can't be judged so."""
+
     def evaluate(
         self, config: ExperimentConfig, splits: Splits[Any], run: RunDir, report: Report, callbacks: Sequence[Callback]
     ) -> Evaluation:
@@ -89,6 +92,9 @@ class SingleSplit:
     def last_step(self, config: ExperimentConfig) -> int:
         """Return the last epoch."""
         return config.training.num_epochs
+
+    def check(self, config: ExperimentConfig, splits: Splits[Any]) -> None:
+        """Any data will do."""
 
     def evaluate(
         self, config: ExperimentConfig, splits: Splits[Any], run: RunDir, report: Report, callbacks: Sequence[Callback]
@@ -114,6 +120,10 @@ class Folds:
         """Return the step of the last fold."""
         return config.training.num_epochs + self.n_parts - 1
 
+    def check(self, config: ExperimentConfig, splits: Splits[Any]) -> None:
+        """Cut the first fold: what is wrong with it is wrong with all."""
+        next(folds_of(config, splits, self.config))
+
     def evaluate(
         self, config: ExperimentConfig, splits: Splits[Any], run: RunDir, report: Report, callbacks: Sequence[Callback]
     ) -> Evaluation:
@@ -136,6 +146,9 @@ class Repeats:
     def last_step(self, config: ExperimentConfig) -> int:
         """Return the step of the last repeat."""
         return config.training.num_epochs + self.n_parts - 1
+
+    def check(self, config: ExperimentConfig, splits: Splits[Any]) -> None:
+        """Any data will do."""
 
     def evaluate(
         self, config: ExperimentConfig, splits: Splits[Any], run: RunDir, report: Report, callbacks: Sequence[Callback]

@@ -301,6 +301,11 @@ def test_a_bad_number_of_trials_and_a_storage_that_cannot_be_opened_as_installed
         ({}, "--add-trials 2", "--add-trials: adds to a study that exists: give --resume with it"),
         ({}, "--add-trials 2 --resume --n-trials 3", "leave out --n-trials"),
         ({}, "--study-name a/b", "study_name"),
+        (
+            {"search.cross_validation": {"enabled": True, "n_folds": 40}},
+            "",
+            "n_folds: 40 is too many for the 24 examples of the smallest class",
+        ),
     ],
 )
 def test_what_cannot_be_searched_is_said_and_leaves_no_study(

@@ -136,16 +136,20 @@ def open_search(read: ReadConfig, resume: bool, add_trials: int) -> OpenStudy:
 
 
 def check_data(spec: SearchSpec) -> None:
-    """Load the data of what the trials have in common, so that data that is not there leaves no study behind.
+    """Load the data of what the trials have in common, so that data that can't be used leaves no study behind.
 
     Raises:
-        DataError: it can't be used.
+        DataError: it is not there, is damaged, or can't be cut into folds.
     """
     from mlframework.config.decode import decode
     from mlframework.config.yaml import Document
     from mlframework.experiment import ExperimentConfig
 
-    load(decode(ExperimentConfig, Document(dict(spec.space.base))))
+    config = decode(ExperimentConfig, Document(dict(spec.space.base)))
+    splits = load(config)
+    # A trial may cut or read its data in another way.
+    if not any(key.startswith("data.") for key in spec.space.parameters):
+        spec.plan.check(config, splits)
 
 
 def load(config: ExperimentConfig) -> Splits[Any]:
