@@ -1,12 +1,16 @@
 """Studies to draw: real ones, in memory, with everything in them that a search brings about."""
 
 import math
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import optuna
 import pytest
 
 from mlframework.visualise.study_view import StudyView
+
+sys.path.append(str(Path(__file__).parents[1]))
 
 
 def objective(trial: optuna.Trial) -> float:

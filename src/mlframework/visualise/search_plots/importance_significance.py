@@ -17,7 +17,7 @@ from mlframework.visualise.wording import short, subtitle, too_few
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from mlframework.visualise.significance import Estimate, Evaluator
+    from mlframework.search.importance import Estimate, Evaluator
 
 FEWEST = 10
 """Finished trials below which an interval would say nothing."""
@@ -56,7 +56,7 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> SignificanceData:
     Raises:
         PlotError: fewer than 10 finished trials, all of one value, or a parameter that only some of them have.
     """
-    from mlframework.visualise.significance import REPEATS, importance
+    from mlframework.search.importance import REPEATS, importance
 
     if len(view.complete) < FEWEST:
         raise too_few(view, f"{FEWEST} finished trials", str(len(view.complete)))
@@ -95,8 +95,8 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> SignificanceData:
 def _correlations(view: StudyView, keys: Sequence[str]) -> dict[str, Estimate]:
     import numpy as np
 
+    from mlframework.search.importance import REPEATS, Estimate, correlation
     from mlframework.search.statistics import holm
-    from mlframework.visualise.significance import REPEATS, Estimate, correlation
 
     values = np.array([trial.value for trial in view.complete], dtype=np.float64)
     found: dict[str, tuple[float, float, float, float]] = {}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mlframework.metrics import Direction
 from mlframework.search.statistics import LEVEL, holm
-from mlframework.visualise.study_view import Direction
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
