@@ -34,6 +34,8 @@ def learner_of(scripted: type[Any]) -> Callable[[Callable[[float, int], float]],
     """Makes a learner without torch, whose loss is a function of the learning rate and the number of the step."""
 
     class Stepping(scripted):  # type: ignore[misc]
+        steps_per_epoch = 10
+
         def __init__(self, loss: Callable[[float, int], float]) -> None:
             super().__init__([0.5])
             self.loss, self.taken = loss, 0

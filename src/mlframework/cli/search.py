@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from mlframework.cli import console
+from mlframework.cli import console, dry_run
 from mlframework.cli.compare import check_options, run_comparison
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides, positive_float, positive_int
 from mlframework.errors import ConfigError, Problem
@@ -55,12 +55,15 @@ def _parser() -> Parser:
     parser.add_argument(
         "--print-config", action="store_true", help="show every setting with its value, and search nothing"
     )
+    dry_run.add_options(parser)
     return parser
 
 
 def _main() -> None:
     arguments, extra = _parser().parse_known_args()
     overrides = parse_overrides(extra)
+    if arguments.dry_run:
+        dry_run.check(arguments)
     for option, key in SHORT.items():
         if getattr(arguments, option) is not None:
             overrides[key] = as_option(getattr(arguments, option))
@@ -74,6 +77,9 @@ def _main() -> None:
     require_search(read)
     if arguments.print_config:
         console.out().print(print_config(read), end="", markup=False, soft_wrap=True)
+        return
+    if arguments.dry_run:
+        dry_run.dry_run(read)
         return
     if arguments.compare is not None:
         assert read.config.search is not None

@@ -140,6 +140,10 @@ class Steps(Protocol):
     copy of the state beforehand, and gives it back afterwards.
     """
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many steps an epoch has."""
+
     def steps(self, lrs: Iterable[float]) -> Iterator[float]:
         """Take a step at each learning rate, as in training, and yield the mean loss of its examples before the step.
 

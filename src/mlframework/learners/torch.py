@@ -119,6 +119,11 @@ class TorchLearner:
         self._watched = found["loss"]
         return found
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many steps an epoch has."""
+        return self._stepping.accumulation.steps_per_epoch(len(self._batches))
+
     def steps(self, lrs: Iterable[float]) -> Iterator[float]:
         """Take a step at each learning rate, and yield its loss; the schedule has no say. See `Steps`."""
         stepping = self._stepping
