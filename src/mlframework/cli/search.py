@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from mlframework.cli import console, dry_run
+from mlframework.cli import console, diagnose, dry_run
 from mlframework.cli.compare import check_options, run_comparison
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides, positive_float, positive_int
 from mlframework.errors import ConfigError, Problem
@@ -24,7 +24,9 @@ def main() -> None:
 
 def _parser() -> Parser:
     parser = Parser("ml-search", "Search hyperparameters: every trial is a training run of the config.", OVERRIDES_HELP)
-    parser.add_argument("--config", metavar="F", required=True, help="the YAML file, with a search: section")
+    parser.add_argument(
+        "--config", metavar="F", help="the YAML file, with a search: section; needed but for --diagnose"
+    )
     parser.add_argument(
         "--n-trials", type=positive_int, metavar="N", help="trials of the study in all (default: the config's, or 50)"
     )
@@ -56,12 +58,19 @@ def _parser() -> Parser:
         "--print-config", action="store_true", help="show every setting with its value, and search nothing"
     )
     dry_run.add_options(parser)
+    diagnose.add_options(parser)
     return parser
 
 
 def _main() -> None:
     arguments, extra = _parser().parse_known_args()
     overrides = parse_overrides(extra)
+    if arguments.diagnose is not None:
+        diagnose.check(arguments, overrides)
+        diagnose.diagnose(arguments.diagnose, arguments.storage)
+        return
+    if arguments.config is None:
+        raise ConfigError([Problem("ml-search", "--config", "is needed: the YAML file with a search: section")])
     if arguments.dry_run:
         dry_run.check(arguments)
     for option, key in SHORT.items():

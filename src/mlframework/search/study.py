@@ -226,6 +226,12 @@ def _write_study_file(spec: SearchSpec) -> None:
         "metric": spec.metric,
         "direction": spec.direction,
         **({} if spec.goal.is_single else {"prefer": spec.goal.prefer}),
+        "search": {
+            "n_trials": spec.n_trials,
+            "sampler": spec.sampler.model_dump(),
+            "pruner": spec.pruner.model_dump(),
+            "on_duplicate": spec.on_duplicate,
+        },
     }
     write_json(spec.folder.study, content)
 
