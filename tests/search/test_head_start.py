@@ -70,6 +70,18 @@ def test_the_sampler_learns_from_what_was_imported() -> None:
     assert not all(0.01 < record.params["optimizer.lr"] < 0.09 for record in cold.records)
 
 
+def test_a_study_does_not_draw_its_history_again() -> None:
+    """With the same seed the random draws of a start-up would be those that are known."""
+    _, first = run_search()
+    known = {record.params["optimizer.lr"] for record in first.records}
+    changes = {"search.warm_start": [{"study": "tiny_optimization"}], "search.study_name": "second"}
+    _, second = run_search(changes)
+    own = [record.params["optimizer.lr"] for record in second.records if record.counts]
+    assert len(own) == len(known) == 3 and not known & set(own)
+    _, again = run_search({**changes, "search.study_name": "third"})
+    assert [record.params["optimizer.lr"] for record in again.records if record.counts] == own
+
+
 def test_a_history_is_imported_once() -> None:
     changes = history("h.csv", ["0.01,0.5", "0.02,0.4"])
     run_search({**changes, "search.n_trials": 1})

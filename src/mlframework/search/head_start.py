@@ -9,11 +9,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from mlframework.errors import StudyError
 from mlframework.search.duplicates import IMPORTED
 from mlframework.search.feasibility import is_feasible
 from mlframework.search.parameters import Scalar
+from mlframework.search.samplers import trial_seed
 from mlframework.search.space import Space
 from mlframework.search.warm_start import History, Imported, Row, judge, read_rows
 
@@ -42,6 +44,15 @@ class HeadStart:
     def n_known(self) -> int:
         """How many trials of other studies teach the sampler."""
         return sum(len(imported.accepted) for imported in self.histories.values())
+
+
+def seed_beside(seed: int, histories: Sequence[str]) -> int:
+    """Return what seeds the suggestions of a study that knows histories, given by name.
+
+    With the config's seed, which most often is that of the history as well, its first draws would be the history's again.
+    """
+    known = "\n".join(histories)
+    return trial_seed(seed, crc32(known.encode())) if known else seed
 
 
 def read_head_start(

@@ -12,7 +12,7 @@ from mlframework.plans import build_plan
 from mlframework.search.config import SearchConfig
 from mlframework.search.feasibility import combinations, is_feasible
 from mlframework.search.fit import cautions, refuse_misfits
-from mlframework.search.head_start import HeadStart, imported_histories, read_head_start
+from mlframework.search.head_start import HeadStart, imported_histories, read_head_start, seed_beside
 from mlframework.search.parameters import Parameter
 from mlframework.search.read import ReadConfig
 from mlframework.search.samplers import GridSampler, grid_cells
@@ -67,7 +67,7 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
         add_trials=add_trials,
         most_trials=most,
         timeout=search.timeout,
-        seed=config.seed,
+        seed=seed_beside(config.seed, [history.title for history in search.warm_start]),
         num_epochs=num_epochs,
         space=space,
         sampler=search.sampler,

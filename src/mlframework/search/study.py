@@ -84,9 +84,11 @@ class SearchSpec:
 
     @property
     def training_seed(self) -> int:
-        """What trials are trained with; the studies of a comparison differ only in what seeds their suggestions."""
+        """What trials are trained with, whatever seeds the suggestions."""
+        from mlframework.experiment import ExperimentConfig
+
         seed = get(self.space.base, "seed")
-        return self.seed if seed is None else int(seed)
+        return int(ExperimentConfig.model_fields["seed"].default if seed is None else seed)
 
     @property
     def metric(self) -> str:

@@ -12,6 +12,7 @@ from mlframework.errors import ConfigError, Problem, StudyError
 from mlframework.metrics import Direction
 from mlframework.registry import unknown
 from mlframework.search.duplicates import REDRAWN_STATES
+from mlframework.search.head_start import seed_beside
 from mlframework.search.lines import watcher_of
 from mlframework.search.loop import run_trials
 from mlframework.search.parameters import Categorical, Int, LogUniform, Parameter, Uniform
@@ -225,7 +226,8 @@ class Tuner:
         check_settings(search, space, self._seed, self._n_steps, self._reports, len(known_rows))
         search = search.model_copy(update={"study_name": f"{self._stem}-{search.sampler.type}"})
         storage = self._opened_storage()
-        spec = spec_of(search, space, self._study_folder(search.study_name), self._direction, self._seed, self._n_steps)
+        seed = seed_beside(self._seed, [f"{row.params} {row.value}" for row in known_rows])
+        spec = spec_of(search, space, self._study_folder(search.study_name), self._direction, seed, self._n_steps)
         known = any(study.spec.name == spec.name for study in self._studies.values())
         refuse_other_study(spec, storage, self._resume or known)
         study = open_study(spec, storage, resume=True)
