@@ -1,6 +1,8 @@
 """Optimizers and schedulers: settings reach torch, learning rates are those worked out by hand, states go on exactly."""
 
 import math
+import subprocess
+import sys
 from typing import Any, get_args
 
 import pytest
@@ -132,7 +134,7 @@ def test_tables_and_unions_hold_the_same(table: dict[str, type[Config]], union: 
 )
 def test_settings_reach_the_torch_optimizer(written: dict[str, Any], cls: type, group: dict[str, Any]) -> None:
     built = OPTIMIZER.validate_python(written).build(weights())
-    assert type(built) is cls
+    assert isinstance(built, cls) and type(built).__name__ == cls.__name__
     assert {key: built.param_groups[0][key] for key in group} == group
 
 
@@ -310,3 +312,43 @@ def test_every_group_of_parameters_keeps_its_share(schedule: dict[str, Any]) -> 
     one, other = (float(group["lr"]) for group in optimizer.param_groups)
     if "min_lr" not in schedule:
         assert one == pytest.approx(2 * other)
+
+
+COMPARED = """
+import sys
+import torch
+from mlframework.optim import OPTIMIZERS
+
+plain = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
+
+def trained(optimizer, weight):
+    for step in range(5):
+        optimizer.zero_grad()
+        ((weight - 0.5) ** 2).sum().backward()
+        optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+    return weight.detach().clone()
+
+ours = {}
+for name, config in OPTIMIZERS.items():
+    weight = torch.nn.Parameter(torch.linspace(-1, 1, 7))
+    optimizer = config(type=name, lr=0.05, weight_decay=0.01).build([weight])
+    assert isinstance(optimizer, plain[name])
+    ours[name] = trained(optimizer, weight)
+assert "torch._dynamo" not in sys.modules
+import torch._dynamo
+for name, config in OPTIMIZERS.items():
+    settings = config(type=name, lr=0.05, weight_decay=0.01)
+    for kind in ("ours with the compiler", "torch's"):
+        weight = torch.nn.Parameter(torch.linspace(-1, 1, 7))
+        more = {"momentum": settings.momentum, "nesterov": settings.nesterov} if name == "sgd" else {}
+        optimizer = plain[name]([weight], lr=0.05, weight_decay=0.01, **more) if kind == "torch's" else settings.build([weight])
+        assert torch.equal(trained(optimizer, weight), ours[name]), (name, kind)
+print("equal")
+"""
+
+
+def test_optimizers_leave_the_compiler_alone_and_step_as_torchs_do() -> None:
+    """In a process of its own: once imported, the compiler stays."""
+    ended = subprocess.run([sys.executable, "-c", COMPARED], capture_output=True, text=True, check=False, timeout=240)
+    assert (ended.stdout, ended.returncode) == ("equal\n", 0), ended.stderr

@@ -132,6 +132,12 @@ def test_the_studys_folder_records_what_finds_it_again(monkeypatch: pytest.Monke
         "storage": "sqlite:///${STUDIES_FILE}",
         "metric": "val_loss",
         "direction": "minimize",
+        "search": {
+            "n_trials": 3,
+            "sampler": {"type": "RandomSampler"},
+            "pruner": {"type": "none"},
+            "on_duplicate": "resample",
+        },
     }
     found, metric, direction, folder = find_study("tiny_optimization", None)
     assert (found.study_name, metric, direction) == ("tiny_optimization", "val_loss", "minimize")

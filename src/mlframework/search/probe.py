@@ -29,9 +29,9 @@ PATIENCE = 300.0
 _TIMED = 0.5  # seconds of steps that are timed after the first one
 _PER_EPOCH, _PER_TRAINING = 0.006, 0.06
 """Seconds that files, events and the storage take beside what is measured; docs/decisions/0032 has the figures."""
-_HEAVY = ("mlframework.learners.tasks", "mlframework.models.layers", "torch._dynamo", "sklearn.metrics",
+_HEAVY = ("mlframework.learners.tasks", "mlframework.models.layers", "sklearn.metrics",
           "sklearn.model_selection", "scipy.stats")  # fmt: skip
-"""What takes seconds to import at first use; an optimizer imports dynamo. Polars is not among it: it may start threads,
+"""What takes seconds to import at first use. Polars is not among it: it may start threads,
 which do not survive a fork."""
 _SHORT = 1.0  # seconds: an epoch that takes no longer is trained as a whole
 
