@@ -189,6 +189,7 @@ def test_what_a_constraint_may_not_hold(text: str, problem: str | None) -> None:
         ("t > 3", "column 5: > compares text with a number"),
         ("a + t > 3", "column 5: t is 'sgd', text, where a number is needed"),
         ("a or x", "column 1: a is 3, a number, where true or false is needed"),
+        ("a", "column 1: a is 3, a number, where true or false is needed"),
         ("3 in t", "column 6: in needs a list, not text"),
         ("x > y.z", "column 5: > compares numbers or texts, not true or false"),
     ],

@@ -371,7 +371,7 @@ def said_by(**changes: Any) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        open_search({"search_space": TWO, **keys})
+        open_search({"search_space": TWO, "training.num_epochs": 8, **keys})
     return [str(each.message) for each in caught if each.filename.endswith(("setup.py", "searches.py"))]
 
 
@@ -404,6 +404,27 @@ def test_parameters_without_a_model_are_named(here: Path) -> None:
     cma_es = {"search__sampler": {"type": "CmaEsSampler"}, "search__study_name": "b"}
     (of_cma_es,) = said_by(search_space=space, **cma_es)
     assert "optimizer.type, optimizer.momentum" in of_cma_es
+
+
+def test_a_warm_up_as_long_as_a_trial_is_said(here: Path) -> None:
+    pruner = {"type": "PatientPruner", "patience": 1, "wrapped": {"type": "MedianPruner", "n_warmup_steps": 8}}
+    (said,) = said_by(search__pruner=pruner)
+    assert said == (
+        "MedianPruner stops nothing before step 8, and a trial has 8, so that nothing is pruned; lower pruner.n_warmup_steps"
+    )
+    assert said_by(search__pruner=pruner, training__num_epochs=9, search__study_name="b") == []
+    folds = {"search__repeats": 3, "search__study_name": "c"}
+    assert said_by(search__pruner=pruner, **folds) == [], "repeats are compared by another rule"
+
+
+def test_folds_that_are_not_enabled_are_said(here: Path) -> None:
+    (said,) = said_by(search__cross_validation={"n_folds": 4})
+    assert said.startswith(
+        "search.cross_validation is written without enabled: true, so that each trial is trained once"
+    )
+    for number, enabled in enumerate((True, False)):
+        folds = {"n_folds": 4, "enabled": enabled}
+        assert said_by(search__cross_validation=folds, search__study_name=f"s{number}") == []
 
 
 def test_a_start_up_as_long_as_the_study_is_said(here: Path) -> None:

@@ -96,11 +96,14 @@ def test_a_study_whose_maker_died_before_it_wrote_its_settings_can_be_gone_on_wi
 
 def test_all_trials_are_trained_with_the_threads_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"training.num_threads": None, "search.n_trials": 1}
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
     first = open_search(changes)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     again = open_search(changes, resume=True)
-    assert [study.spec.space.base["training"]["num_threads"] for study in (first, again)] == [3, 3]
+    other = open_search({**changes, "search.study_name": "other"})
+    found = [study.spec.space.base["training"]["num_threads"] for study in (first, again, other)]
+    assert found == [3, 3, 2], "of a new study, what the environment says"
 
 
 def test_add_trials_adds_to_what_the_study_has() -> None:

@@ -136,7 +136,8 @@ def _predict(read: ReadConfig, found: DryRun, screen: Console) -> None:
     limit = f"; the timeout ends it after {_seconds(timeout)}" if timeout and timeout < expected else ""
     screen.print(
         f"time     {_seconds(found.mean_seconds)} a trial on average, {_seconds(low)} to {_seconds(high)} at the corners; "
-        f"{found.n_trials} trials: {_seconds(expected)}, at most {_seconds(most)}{limit}"
+        f"{found.n_trials} trials: {_seconds(expected)}, at most {_seconds(most)}, of which {_seconds(found.seconds_before)} "
+        f"to start{limit}"
     )
     peak = max(each.peak_bytes for each in found.good)
     on_gpu = max(each.gpu_bytes for each in found.good)

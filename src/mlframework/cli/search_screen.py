@@ -219,9 +219,9 @@ class SearchScreen:
             if record.same_as is not None and record.value is not None:
                 ending = f"{ending}, {record.reason}"
             so_far = f"; {self._best_so_far(best)}" if best is not None else ""
-            self._console.print(
-                f"trial {number}: {record.state}, {ending}, {record.epochs} epochs, {record.seconds or 0:.1f} s{so_far}"
-            )
+            parts = len(record.parts)
+            did = f"{parts} {self._study.spec.plan.part}s" if parts else f"{record.epochs} epochs"
+            self._console.print(f"trial {number}: {record.state}, {ending}, {did}, {record.seconds or 0:.1f} s{so_far}")
 
     def trial_lost(self, number: int) -> None:
         """Say that another worker took the trial over."""

@@ -33,6 +33,7 @@ from mlframework.search.expressions import (
     evaluate,
     need,
     static_kind,
+    value_of,
     walk,
 )
 
@@ -114,8 +115,7 @@ class Constraint:
         return Problem(self.place, self.key, f"column {column}: {what}")
 
     def _amount(self, values: Mapping[str, Any]) -> float:
-        kept = bool(evaluate(self.root, values))
-        root = self.root
+        root, kept = self.root, value_of("truth", self.root, values)
         if not isinstance(root, Comparison) or len(root.rest) > 1 or root.rest[0][0] not in ORDER:
             return 0.0 if kept else 1.0
         ((symbol, last),) = root.rest

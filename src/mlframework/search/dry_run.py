@@ -65,8 +65,13 @@ class DryRun:
     def search_seconds(self) -> tuple[float, float]:
         """All trials one after another, with the start: as expected, and if all were the longest of a corner."""
         assert self.mean_seconds is not None
-        before = self.startup_seconds + max(each.load_seconds for each in self.good)
-        return before + self.n_trials * self.mean_seconds, before + self.n_trials * self.trial_seconds[1]
+        trials = self.n_trials * self.mean_seconds, self.n_trials * self.trial_seconds[1]
+        return self.seconds_before + trials[0], self.seconds_before + trials[1]
+
+    @property
+    def seconds_before(self) -> float:
+        """Until the first trial trains: imports, and the data."""
+        return self.startup_seconds + max(each.load_seconds for each in self.good)
 
     @property
     def disk_bytes(self) -> int:

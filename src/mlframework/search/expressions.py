@@ -197,14 +197,14 @@ def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
         case Listing(items=items):
             return [evaluate(item, values) for item in items]
         case Not(operand=operand):
-            return not _value("truth", operand, values)
+            return not value_of("truth", operand, values)
         case Sign(negative=negative, operand=operand):
-            number = _value("number", operand, values)
+            number = value_of("number", operand, values)
             return -number if negative else number
         case Arithmetic(symbol=symbol, left=left, right=right):
-            return ARITHMETIC[symbol](_value("number", left, values), _value("number", right, values))
+            return ARITHMETIC[symbol](value_of("number", left, values), value_of("number", right, values))
         case Logic(is_and=is_and, operands=operands):
-            found = (_value("truth", operand, values) for operand in operands)
+            found = (value_of("truth", operand, values) for operand in operands)
             return all(found) if is_and else any(found)
     return _compared(node, values)
 
@@ -221,7 +221,13 @@ def _compared(node: Comparison, values: Mapping[str, Any]) -> bool:
     return True
 
 
-def _value(kind: str, node: Node, values: Mapping[str, Any]) -> Any:
+def value_of(kind: str, node: Node, values: Mapping[str, Any]) -> Any:
+    """Return the value of a node, which has to be of a kind.
+
+    Raises:
+        ExpressionError: it is of another one.
+        ArithmeticError: it can't be computed.
+    """
     value = evaluate(node, values)
     if kind_of(value) != kind:
         subject = f"{node.key} is {value!r}, " if isinstance(node, Setting) else "is "

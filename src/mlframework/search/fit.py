@@ -53,8 +53,15 @@ def _one_only(config: type[Config], name: str, space: Mapping[str, Parameter]) -
     return traits.one_objective or traits.refusal is not None
 
 
-def cautions(search: SearchConfig, space: Mapping[str, Parameter], n_known: int) -> list[str]:
-    """Say what works, but hardly as it was meant; `n_known` imported trials spare the sampler as many random ones."""
+def cautions(search: SearchConfig, space: Mapping[str, Parameter], n_known: int, n_steps: int | None) -> list[str]:
+    """Say what works, but hardly as it was meant.
+
+    Args:
+        search: the section.
+        space: what is searched.
+        n_known: imported trials, which spare the sampler as many random ones.
+        n_steps: the last step that a trial may report; None where nobody knows.
+    """
     sampler, pruner = search.sampler, search.pruner
     traits, found = sampler.traits(space), []
     if traits.ignores_pruned and not isinstance(pruner, NoPruner):
@@ -79,6 +86,18 @@ def cautions(search: SearchConfig, space: Mapping[str, Parameter], n_known: int)
             f"lower sampler.{setting}, or raise n_trials"
         )
     inner = pruner.wrapped if isinstance(pruner, PatientPruner) else pruner
+    warm_up = getattr(inner, "n_warmup_steps", 0)
+    if "pruner" in search.model_fields_set and n_steps is not None and 1 < n_steps <= warm_up:
+        found.append(
+            f"{inner.type} stops nothing before step {warm_up}, and a trial has {n_steps}, so that nothing is pruned; lower "
+            "pruner.n_warmup_steps"
+        )
+    folds = search.cross_validation
+    if folds.model_fields_set and "enabled" not in folds.model_fields_set:
+        found.append(
+            "search.cross_validation is written without enabled: true, so that each trial is trained once, on the one split; "
+            "ml-train --cross-validate alone goes by it"
+        )
     if isinstance(inner, WilcoxonPruner) and not search.cross_validation.enabled:
         found.append(
             "WilcoxonPruner compares folds, and cross-validation is off: the epochs of one training depend on one "

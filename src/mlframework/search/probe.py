@@ -31,8 +31,8 @@ _PER_EPOCH, _PER_TRAINING = 0.006, 0.06
 """Seconds that files, events and the storage take beside what is measured; docs/decisions/0032 has the figures."""
 _HEAVY = ("mlframework.learners.tasks", "mlframework.models.layers", "sklearn.metrics",
           "sklearn.model_selection", "scipy.stats")  # fmt: skip
-"""What takes seconds to import at first use. Polars is not among it: it may start threads,
-which do not survive a fork."""
+"""What takes seconds to import at first use. Polars is not among it: it may start threads, which do not survive a fork."""
+_GOODBYE = 10.0  # seconds that a process has to end by itself
 _SHORT = 1.0  # seconds: an epoch that takes no longer is trained as a whole
 
 
@@ -103,6 +103,7 @@ class Prober:
             measured: Measured = receiver.recv()
             if not self.startup_seconds and measured.started:
                 self.startup_seconds = measured.started - asked
+            process.join(_GOODBYE)  # by itself, so that it gives back what it shares with the system
             return measured
         except EOFError:
             process.join()

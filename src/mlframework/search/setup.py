@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,7 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
     with quiet_optuna():
         refuse_misfits(search, config.seed, num_epochs, space.parameters)
     head_start = _head_start(search, space, config.search_metric, storage, name, url)
-    for caution in cautions(search, space.parameters, head_start.n_known):
+    for caution in cautions(search, space.parameters, head_start.n_known, _last_step(search, num_epochs)):
         warnings.warn(caution, UserWarning, stacklevel=2)
     is_grid = isinstance(search.sampler, GridSampler)
     # A grid has each combination once, whatever the setting says.
@@ -78,6 +79,11 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
         on_duplicate=on_duplicate,
         head_start=head_start,
     )
+
+
+def _last_step(search: SearchConfig, num_epochs: int) -> int:
+    """Return the last step that may be pruned: between folds and repeats another rule holds, with no warm-up."""
+    return num_epochs if search.repeats == 1 and not search.cross_validation.enabled else sys.maxsize
 
 
 def _head_start(

@@ -25,7 +25,8 @@ class TrainingConfig(StepSettings):
     early_stopping: EarlyStopping | None = None
     """When to end before `num_epochs`; null: never."""
     num_threads: Annotated[int, Field(gt=0)] | None = None
-    """CPU threads of one training: they change the last digits. null: all cores; the run's config.yaml says how many."""
+    """CPU threads of one training: they change the last digits. null: as many as the variable OMP_NUM_THREADS says, else all
+    cores; the run's config.yaml says how many."""
 
 
 class TrackingConfig(Config):

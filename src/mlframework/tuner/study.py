@@ -81,7 +81,7 @@ def check_settings(
         raise ConfigError([Problem("Tuner.optimize", "pruner", f"{inner.type} {what}")])
     with quiet_optuna():
         refuse_misfits(search, seed, n_steps or 1, space.parameters)
-    found = cautions(search, space.parameters, n_known)
+    found = cautions(search, space.parameters, n_known, n_steps)
     if not reports and not isinstance(search.pruner, NoPruner):
         found = [f"{search.pruner.type} prunes nothing, since train_fn takes no report; give it a second parameter"]
     for caution in found:

@@ -101,7 +101,7 @@ def _text(case: Case, draft: _Draft) -> str:
     best = case.ranked[0] if case.ranked else None
     value = f", best {case.metric} {best.value:.6g} in trial {best.number}" if best is not None else ""
     head = [f"# Suggested by ml-search --diagnose {case.name}: {len(case.counted)} trials{value}.",
-            f"# {_counted(len(draft.changes))}."]  # fmt: skip
+            f"# {_counted(len(draft.changes))}. It has nothing of confirm, warm_start, enqueue, timeout."]  # fmt: skip
     comments = {(change.kind, change.key, change.field): change for change in draft.changes}
     lines = ["search:"]
     for key, written in draft.search.items():
