@@ -25,7 +25,7 @@ from mlframework.data import DataConfig, load_splits
 from mlframework.data.images import ImageExamples
 from mlframework.data.splits import Splits
 from mlframework.errors import TrainingError
-from mlframework.learners.base import Learner, LearnerSpec, default_threads
+from mlframework.learners.base import Learner, LearnerSpec, n_threads
 from mlframework.learners.ranking import require_items
 from mlframework.metrics import METRICS, Direction, MetricName, direction_of, shown, tasks_of
 from mlframework.models import MODELS, ModelConfig
@@ -167,7 +167,7 @@ def resolve_threads(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tree with `training.num_threads` written out: the number changes the last digits of a result."""
     training = dict(tree.get("training") or {})
     if training.get("num_threads") is None:
-        training["num_threads"] = default_threads()
+        training["num_threads"] = n_threads()
     return {**tree, "training": training}
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 
 from mlframework.config.base import Config
+from mlframework.uncompiled import without_compiler
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,40 +18,13 @@ if TYPE_CHECKING:
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-_MARK = "__dynamo_disable"  # torch's own name for a method that is marked
 
 
-def without_compiler(optimizer: type[Optimizer]) -> Callable[..., Optimizer]:
-    """Return a class that is one of torch's optimizers, but does not import the compiler, which takes seconds.
+def _built(name: str, parameters: Iterable[Tensor], config: Any, **settings: Any) -> Optimizer:
+    from torch import optim
 
-    Torch keeps its compiler out of the methods of optimizers, and imports it for that: when one of the marked methods is
-    first called (`torch._compile`), and in every step. Nothing is compiled here before somebody else has imported it; until
-    then the marked methods are called as they are, and a step is the same step without gradients. A torch that does this
-    otherwise merely starts more slowly.
-    """
-    import torch
-
-    for method in vars(torch.optim.Optimizer).values():
-        function = getattr(method, "__wrapped__", None)
-        if function is not None and getattr(function, _MARK, None) is None:
-            setattr(function, _MARK, _marked_late(function))
-    step: Any = optimizer.step
-    while hasattr(step, "__wrapped__"):
-        step = step.__wrapped__
-    return type(optimizer.__name__, (optimizer,), {"step": torch.no_grad()(step)})
-
-
-def _marked_late(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what calls a function, and marks it once the compiler is there."""
-
-    def call(*arguments: Any, **keywords: Any) -> Any:
-        if (compiler := sys.modules.get("torch._dynamo")) is None:
-            return function(*arguments, **keywords)
-        marked = compiler.disable(function, wrapping=False)
-        setattr(function, _MARK, marked)
-        return marked(*arguments, **keywords)
-
-    return call
+    kind = without_compiler(getattr(optim, name))
+    return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, **settings)
 
 
 class Sgd(Config):
@@ -69,12 +42,7 @@ class Sgd(Config):
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
         """Return the torch optimizer."""
-        from torch.optim import SGD
-
-        return without_compiler(SGD)(
-            parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay,
-            nesterov=self.nesterov and self.momentum > 0,
-        )  # fmt: skip
+        return _built("SGD", parameters, self, momentum=self.momentum, nesterov=self.nesterov and self.momentum > 0)
 
 
 class _AdamSettings(Config):
@@ -97,11 +65,7 @@ class Adam(_AdamSettings):
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
         """Return the torch optimizer."""
-        from torch import optim
-
-        return without_compiler(optim.Adam)(
-            parameters, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, weight_decay=self.weight_decay
-        )
+        return _built("Adam", parameters, self, betas=(self.beta1, self.beta2), eps=self.eps)
 
 
 class AdamW(_AdamSettings):
@@ -113,11 +77,7 @@ class AdamW(_AdamSettings):
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
         """Return the torch optimizer."""
-        from torch import optim
-
-        return without_compiler(optim.AdamW)(
-            parameters, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, weight_decay=self.weight_decay
-        )
+        return _built("AdamW", parameters, self, betas=(self.beta1, self.beta2), eps=self.eps)
 
 
 class RmsProp(Config):
@@ -137,16 +97,7 @@ class RmsProp(Config):
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
         """Return the torch optimizer."""
-        from torch.optim import RMSprop
-
-        return without_compiler(RMSprop)(
-            parameters,
-            lr=self.lr,
-            alpha=self.alpha,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            eps=self.eps,
-        )
+        return _built("RMSprop", parameters, self, alpha=self.alpha, momentum=self.momentum, eps=self.eps)
 
 
 OPTIMIZERS: dict[str, type[Config]] = {"sgd": Sgd, "adam": Adam, "adamw": AdamW, "rmsprop": RmsProp}

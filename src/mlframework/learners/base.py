@@ -162,7 +162,7 @@ class LearnerSpec:
         optimizer: the optimizer's config.
         scheduler: the scheduler's config.
         device: as the config has it: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        num_threads: CPU threads; None: `default_threads`.
+        num_threads: CPU threads; None: `n_threads`.
         seed: seeds the weights, the order of the examples, augmentation and dropout.
         num_epochs: how long the training is planned to be: schedules stretch over it.
         metrics: what is computed beside the metrics that always are: names with split, such as `val_auc`.
@@ -180,7 +180,7 @@ class LearnerSpec:
     metrics: tuple[str, ...]
 
 
-def default_threads() -> int:
+def n_threads() -> int:
     """Return how many threads a training has where nobody says: as OMP_NUM_THREADS has it, else one a core it may use."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     if given.isdecimal() and int(given) > 0:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlframework.errors import CheckpointError, MissingExtraError, TrainingError
 from mlframework.learners.arrays import ArrayCodec
-from mlframework.learners.base import LearnerSpec, RankingReport, default_threads, ignore_batches
+from mlframework.learners.base import LearnerSpec, RankingReport, ignore_batches, n_threads
 from mlframework.learners.ranking import Ranker, Vectors
 
 Export = Callable[[Path, Vectors], None]
@@ -40,7 +40,7 @@ class ImplicitLearner:
         self.on_batch: Callable[[int, int], None] = ignore_batches
         self._model, self._rng, self._loss_of, self._export, self._lr = model, rng, loss_of, export, lr
         self._ranker = Ranker(spec.splits, spec.metrics)
-        self._num_threads = spec.num_threads or default_threads()
+        self._num_threads = spec.num_threads or n_threads()
         self._width = int(model.factors) + (lr is not None)
 
     @property

@@ -15,14 +15,7 @@ from torch.optim import Optimizer
 
 from mlframework.data.batches import Batches, Fetch
 from mlframework.errors import CheckpointError, TrainingError
-from mlframework.learners.base import (
-    LearnerSpec,
-    Outputs,
-    RankingReport,
-    default_threads,
-    ignore_batches,
-    wanted_metrics,
-)
+from mlframework.learners.base import LearnerSpec, Outputs, RankingReport, ignore_batches, n_threads, wanted_metrics
 from mlframework.learners.judges import ExampleJudge, Judge
 from mlframework.learners.precision import Accumulation, Batch, Clip, Precision, build_precision
 from mlframework.learners.tasks import Task
@@ -231,7 +224,7 @@ def on_device(spec: LearnerSpec) -> LearnerSpec:
     Raises:
         TrainingError: the device is not there.
     """
-    torch.set_num_threads(spec.num_threads or default_threads())
+    torch.set_num_threads(spec.num_threads or n_threads())
     if spec.device == "auto":
         if torch.cuda.is_available():
             return replace(spec, device="cuda")
