@@ -128,13 +128,14 @@ def test_a_killed_confirmation_goes_on_where_it_was(main: Callable[[str], tuple[
 
 def test_a_comparison_prints_its_table_and_what_it_says(main: Callable[[str], tuple[int, str, str]]) -> None:
     write_config({"search.timeout": 1000.0, "search.sampler": {"type": "TPESampler", "n_startup_trials": 1}})
-    line = "ml-search --config config.yaml --compare optuna RandomSampler QMCSampler --seeds 2 --n-trials 2"
+    line = f"ml-search --config config.yaml --compare optuna RandomSampler QMCSampler --seeds 2 --n-trials 2 {CONFIRM}"
     code, out, err = main(line)
     assert (code, err) == (0, "")
     assert out.startswith(
         "comparison tiny_optimization_compare: minimize val_loss, 3 samplers, 2 seeds (3 to 4), 2 trials each: 12 trainings\n"
     )
-    assert "search.timeout has no say here" in out and "  TPESampler (n_startup_trials: 1" in out
+    assert "search.confirm has no say here" in out and "search.timeout has no say here" in out
+    assert "  TPESampler (n_startup_trials: 1" in out
     assert re.search(
         r"^6/6 QMCSampler, seed 4: best val_loss \S+ \(trial \d\), 2 of 2 trials complete", out, re.MULTILINE
     )

@@ -82,6 +82,10 @@ def run_comparison(read: ReadConfig, arguments: argparse.Namespace, resume: str)
         screen.print(f"  {line}")
     if read.config.search.timeout is not None:
         screen.print("  search.timeout has no say here: every sampler has the same number of trials")
+    if read.config.search.confirm is not None:
+        screen.print(
+            "  search.confirm has no say here: a comparison picks no trial, its seeds are those of the samplers"
+        )
     console.say_on_interrupt(f"finished trials are kept; go on with: {resume}")
     with CompareScreen(screen, plan) as watcher:
         found = compare(plan, studies, load, watcher)
