@@ -106,6 +106,21 @@ def test_enough_seeds_leave_out_the_remark_on_the_signed_rank_test() -> None:
     assert said[-1] == "p is the paired t-test's, after Holm"
 
 
+def test_few_seeds_come_with_a_caution() -> None:
+    def said(n: int, *others: int) -> list[str]:
+        return verdicts(
+            concluded({trial: runs(*(0.9 - trial / 3 + place / 100 for place in range(n))) for trial in (0, *others)})
+        )
+
+    assert said(2, 1)[-1] == (
+        "take 5 seeds or more: with 2 the t-test has 1 degree of freedom, and trusts that the differences are normally "
+        "distributed, which so few cannot show"
+    )
+    assert "with 4 the t-test has 3 degrees of freedom" in said(4, 1)[-1]
+    assert not any("of freedom" in line for line in said(5, 1))
+    assert said(2) == [], "where nothing is compared there is nothing to be careful about"
+
+
 def test_a_trial_with_a_failed_training_is_never_picked() -> None:
     found = concluded({0: runs(0.99, None, 0.99), 1: runs(0.1, 0.2, 0.1)})
     assert found.pick == 1 and found.candidates[0].against is None and found.candidates[0].failed == 1

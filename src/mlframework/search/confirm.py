@@ -26,6 +26,8 @@ from mlframework.search.statistics import (
     smallest_p,
 )
 
+_ENOUGH_SEEDS = 5  # from which on the t-test goes without a warning
+
 
 class Confirm(Config):
     """Train the best trials again with further seeds when the search is done, and pick by their means."""
@@ -203,6 +205,12 @@ def verdicts(confirmation: Confirmation) -> list[str]:
         )
     elif n_tests:
         found.append("p is the paired t-test's, after Holm")
+    if n_tests and n < _ENOUGH_SEEDS:
+        freedom = f"{n - 1} degree{'s' if n > 2 else ''} of freedom"
+        found.append(
+            f"take {_ENOUGH_SEEDS} seeds or more: with {n} the t-test has {freedom}, and trusts that the differences are "
+            "normally distributed, which so few cannot show"
+        )
     return found
 
 
