@@ -81,7 +81,8 @@ def test_a_search_ends_with_the_confirmation_and_is_drawn(main: Callable[[str], 
     kept = json.loads((STUDY / "confirm.json").read_text())
     picked = re.findall(r"^picked: trial (\d), by the mean over the further seeds$", out, re.MULTILINE)
     assert picked == [str(kept["pick"])]
-    assert f"\nbest trial: {kept['pick']}\n" in out and "\npicked by 3 further seeds: mean " in out
+    assert f"\npicked trial: {kept['pick']}\nval_loss in the search: " in out and "best trial:" not in out
+    assert "\npicked by 3 further seeds: mean " in out
     assert all(f"  {line}\n" in out for line in kept["verdicts"])
 
     code, out, _ = main("ml-visualise --mode search --study-name tiny_optimization --format html")

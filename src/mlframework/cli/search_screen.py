@@ -108,7 +108,12 @@ def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord
         console.print(_coverage(study, records))
     if study.spec.goal.is_single:
         value = f"{best.value}{_spread(study, best)}"
-        console.print(f"best trial: {best.number}\nbest {study.spec.metric}: {value} (epoch {best.best_epoch})")
+        # A confirmed trial is the best by its further seeds; another one may have the better value.
+        is_best = chosen.confirmed is None
+        title = f"best {study.spec.metric}" if is_best else f"{study.spec.metric} in the search"
+        console.print(
+            f"{'best' if is_best else 'picked'} trial: {best.number}\n{title}: {value} (epoch {best.best_epoch})"
+        )
     else:
         keys = list(study.spec.space.parameters)
         print_front(console, study.spec, records, {key: _short(key, keys) for key in keys})
