@@ -168,6 +168,27 @@ def test_a_study_that_is_not_there_gets_the_names_of_those_that_are() -> None:
         find_study("zzz", "sqlite:///studies.db")
 
 
+def test_of_many_studies_the_nearest_are_named() -> None:
+    for number in range(11):
+        folder = STUDIES / f"other_{number}"
+        folder.mkdir(parents=True)
+        (folder / "study.json").write_text("{}")
+    (STUDIES / "other_10").rename(STUDIES / "wine")
+    with pytest.raises(StudyError, match=r"did you mean 'wine'\? \(there: wine, (other_\d, ){4}and 6 more\)$"):
+        find_study("winee", None)
+
+
+@pytest.mark.parametrize("storage", [None, "sqlite:///studies.db"])
+def test_a_comparison_is_no_study_but_has_pictures(storage: str | None) -> None:
+    open_search()
+    (STUDIES / "x_compare").mkdir(parents=True)
+    (STUDIES / "x_compare/compare.json").write_text("{}")
+    with pytest.raises(
+        StudyError, match=r"^'x_compare' is no study but a comparison.*in runs/optuna_studies/x_compare/plots$"
+    ):
+        find_study("x_compare", storage)
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
 def test_looking_for_a_study_makes_no_storage(kind: str) -> None:
     with pytest.raises(StudyError, match=f"{kind}:///nosuch.db: there is no such file; give the study's storage"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from mlframework.errors import StudyError
@@ -17,6 +18,8 @@ from mlframework.search.versions import latest, original_name
 
 if TYPE_CHECKING:
     from optuna import Study
+
+_MANY, _FEW = 10, 5  # where there are more than so many studies, a message names the few nearest
 
 
 def find_study(name: str, storage_url: str | None) -> tuple[Study, str, Direction, StudyFolder]:
@@ -76,8 +79,13 @@ def goal_of(study: Study, metric: str, folder: StudyFolder) -> Goal:
 
 
 def _no_study(name: str, where: str, known: list[str]) -> str:
+    folder = STUDIES / name
+    if (folder / "compare.json").is_file():
+        return f"{name!r} is no study but a comparison of samplers: its pictures are in {folder}/plots"
     if not known:
         return f"there is no study {name!r} {where}: there is none at all; ml-search makes one"
     near = nearest(name, known)
     guess = f"; did you mean {near!r}?" if near else ""
-    return f"there is no study {name!r} {where}{guess} (there: {', '.join(sorted(known))})"
+    shown = sorted(known) if len(known) <= _MANY else get_close_matches(name, known, _FEW, cutoff=0)
+    more = f", and {len(known) - len(shown)} more" if len(shown) < len(known) else ""
+    return f"there is no study {name!r} {where}{guess} (there: {', '.join(shown)}{more})"
