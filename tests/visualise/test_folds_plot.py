@@ -42,6 +42,7 @@ def test_folds_of_complete_and_of_stopped_trials() -> None:
         "trial": [0.5, 0.3],
         "best": [0.3],
     }
+    assert figure.layout.xaxis.dtick == 1, "there is no trial 2.5"
 
 
 def test_without_folds_it_says_how_to_get_them() -> None:

@@ -57,6 +57,11 @@ def styled(figure: "go.Figure", heading: Heading, height: int) -> "go.Figure":
     return figure
 
 
+def whole_numbers(last: float) -> dict[str, Any]:
+    """Return the ticks of an axis up to `last`: whole numbers only, there is no trial 2.5."""
+    return {"tickformat": "d"} if last > 12 else {"dtick": 1}
+
+
 def best_marker(size: int = 15) -> dict[str, Any]:
     """Return the marker of the best trial."""
     return {"symbol": "star", "size": size, "color": VERMILLION, "line": {"color": "white", "width": 1}}

@@ -266,8 +266,7 @@ def _star(go: Any, panel: Panel, best_epoch: int | None) -> list[Any]:
 
 
 def _epochs(last: int) -> dict[str, Any]:
-    ticks = {"tickformat": "d"} if last > 12 else {"dtick": 1}  # whole numbers only: there is no epoch 2.5
-    return {**ticks, "range": (1 - 0.02 * last, last * 1.02)}
+    return {**style.whole_numbers(last), "range": (1 - 0.02 * last, last * 1.02)}
 
 
 def _write_title(figure: "go.Figure", panel: Panel, row: int, column: int) -> None:

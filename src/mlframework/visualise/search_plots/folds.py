@@ -105,6 +105,7 @@ def draw(data: FoldsData) -> "go.Figure":
         hovertext=data.best.hovers,
         hoverinfo="text",
     )
-    figure.update_xaxes(title_text="trial", tickformat="d")
+    last = max(number for number, *_ in (*data.parts, *data.stopped))
+    figure.update_xaxes(title_text="trial", **style.whole_numbers(last))
     figure.update_yaxes(title_text=data.metric, range=data.visible)
     return style.styled(figure, data.heading, 560)

@@ -132,9 +132,7 @@ def draw(data: IntermediateData) -> "go.Figure":
             hoverinfo="text",
         )
     last = max(epoch for curves in groups.values() for curve in curves for epoch in curve.epochs)
-    figure.update_xaxes(
-        title_text="epoch", range=(1 - 0.02 * last, last * 1.02), **({"tickformat": "d"} if last > 12 else {"dtick": 1})
-    )
+    figure.update_xaxes(title_text="epoch", range=(1 - 0.02 * last, last * 1.02), **style.whole_numbers(last))
     figure.update_yaxes(title_text=data.metric, range=data.visible)
     return style.styled(figure, data.heading, 580)
 

@@ -114,8 +114,6 @@ def draw(data: HistoryData) -> "go.Figure":
         hovertext=data.best.hovers,
         hoverinfo="text",
     )
-    # Whole numbers only: there is no trial 2.5.
-    ticks = {"tickformat": "d"} if last >= 10 else {"dtick": 1}
-    figure.update_xaxes(title_text="trial", **ticks)
+    figure.update_xaxes(title_text="trial", **style.whole_numbers(last))
     figure.update_yaxes(title_text=data.metric, range=data.visible)
     return style.styled(figure, data.heading, 560)
