@@ -1,4 +1,4 @@
-"""Every trial's value epoch by epoch."""
+"""Every trial's value epoch by epoch; of folds or repeats the first, as no other reports its epochs."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlframework.errors import PlotError
+from mlframework.search.duplicates import PARTS
 from mlframework.visualise import style
 from mlframework.visualise.axes import beyond, visible_range
 from mlframework.visualise.study_view import StudyView
@@ -36,7 +37,7 @@ class IntermediateData:
         metric: name of the values.
         complete, pruned, running: the curves, but for the best trial's.
         best: the best trial's curve; empty where there is none.
-        best_epoch: the epoch at which the best trial was best, or None.
+        best_epoch: the epoch at which the best trial's curve is best, or None.
         visible: reach of the value axis, or None for all.
     """
 
@@ -72,7 +73,7 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> IntermediateData:
     visible = visible_range([value for curve in curves for value in curve.values], view.direction)
     farthest = [max(curve.values, key=view.badness) for curve in curves]
     return IntermediateData(
-        heading=style.Heading(f"{view.metric} epoch by epoch", subtitle(view, beyond(farthest, visible))),
+        heading=style.Heading(f"{view.metric} epoch by epoch{_part(view)}", subtitle(view, beyond(farthest, visible))),
         metric=view.metric,
         complete=complete,
         pruned=pruned,
@@ -86,13 +87,19 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> IntermediateData:
 def _curves(view: StudyView, trials: "Sequence[optuna.trial.FrozenTrial]") -> tuple[Curve, ...]:
     curves = []
     for trial in trials:
-        reported = [
-            (epoch, value) for epoch, value in sorted(trial.intermediate_values.items()) if math.isfinite(value)
-        ]
+        # Behind the epochs of the first fold or repeat each later one reports once, what they have in common.
+        later = max(0, len(trial.user_attrs.get(PARTS, ())) - 1)
+        epochs = sorted(trial.intermediate_values.items())[: -later or None]
+        reported = [(epoch, value) for epoch, value in epochs if math.isfinite(value)]
         if reported:
-            epochs, values = zip(*reported, strict=True)
-            curves.append(Curve(trial.number, epochs, values, hover(view, trial)))
+            at, values = zip(*reported, strict=True)
+            curves.append(Curve(trial.number, at, values, hover(view, trial)))
     return tuple(curves)
+
+
+def _part(view: StudyView) -> str:
+    """Say that there is more than what is shown, where trials have folds or repeats."""
+    return ", of the first fold or repeat" if any(PARTS in trial.user_attrs for trial in view.trials) else ""
 
 
 def _best_epoch(view: StudyView, best: tuple[Curve, ...]) -> int | None:
