@@ -110,6 +110,7 @@ def test_ranks_are_shown_best_first_with_how_often_each_was_had() -> None:
     )
     seeds, means = compare_plot.draw_ranks(data).data
     assert list(means.x) == [1.0, 2.0, 3.0] and len(seeds.x) == 3
+    assert not set(seeds.y) & set(means.y), "no mark lies under the mean's"
 
 
 def test_names_are_no_markup() -> None:

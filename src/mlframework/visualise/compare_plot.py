@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("solid", "dash", "dot", "dashdot")  # where lines lie on one another, all of them are seen
 
+_BELOW = 0.3  # of a row: a seed at the mean rank would lie under the mean's mark
 _EARLY = 0.2  # share of the trials that may reach beyond the axis
 
 
@@ -183,7 +184,7 @@ def draw_ranks(data: RanksData) -> go.Figure:
     points = sorted(data.by_seed.items())
     figure.add_scatter(
         x=[rank for (_, rank), _ in points],
-        y=[rows[sampler] for (sampler, _), _ in points],
+        y=[rows[sampler] + _BELOW for (sampler, _), _ in points],
         mode="markers",
         name="one seed (larger: several)",
         marker={"size": [9 + 16 * count / data.n_seeds for _, count in points], "color": style.GREY, "opacity": 0.7},
