@@ -91,6 +91,8 @@ def test_a_curve_begins_where_every_seed_has_a_value_and_has_its_quartiles() -> 
     figure = compare_plot.draw_curves(data)
     assert [trace.name for trace in figure.data if trace.name] == ["TPESampler", "RandomSampler"]
     assert {trace.line.shape for trace in figure.data} == {"hv"}, "a best value stays until a better one comes"
+    assert {trace.x[-1] for trace in figure.data} == {3.5}, "the last trial's step is seen"
+    assert all(trace.y[-1] == trace.y[-2] for trace in figure.data)
 
 
 def test_bad_first_trials_do_not_flatten_the_others() -> None:

@@ -124,12 +124,14 @@ def draw_curves(data: CurvesData) -> go.Figure:
     """Draw them: steps, since a best value stays until a better one comes."""
     go = style.plotly()
     figure = go.Figure()
+    last = max((line.trials[-1] for line in data.lines), default=1)
+    end = last + max(0.5, 0.02 * last)  # some way behind, or the last trial's step would lie on the border
     for place, line in enumerate(data.lines):
-        _add_band(figure, line, _COLOURS[place % len(_COLOURS)])
+        _add_band(figure, line, end, _COLOURS[place % len(_COLOURS)])
     for place, line in enumerate(data.lines):
         figure.add_scatter(
-            x=line.trials,
-            y=line.mean,
+            x=_held(line.trials, end),
+            y=_held(line.mean),
             mode="lines",
             name=line.sampler,
             line={
@@ -142,19 +144,25 @@ def draw_curves(data: CurvesData) -> go.Figure:
                 f"<b>{line.sampler}</b> after {trial} trials<br>{data.metric} = {short(mean)}<br>quartiles {short(low)} "
                 f"to {short(high)}"
                 for trial, mean, low, high in zip(line.trials, line.mean, line.low, line.high, strict=True)
-            ],
+            ],  # none for the point behind the last trial
             hoverinfo="text",
         )
-    figure.update_xaxes(title_text="trials")
+    figure.update_xaxes(title_text="trials", **style.whole_numbers(last))
     figure.update_yaxes(title_text=f"best {data.metric} so far", range=data.visible)
     figure.update_layout(legend={"traceorder": "normal"})  # with bands plotly reverses it
     return style.styled(figure, data.heading, 560)
 
 
-def _add_band(figure: go.Figure, line: Line, colour: str) -> None:
+def _held(values: Sequence[float], end: float | None = None) -> list[float]:
+    """Return the values with another one at the end: the last again where none is given."""
+    return [*values, values[-1] if end is None else end]
+
+
+def _add_band(figure: go.Figure, line: Line, end: float, colour: str) -> None:
     edge = {"mode": "lines", "line": {"shape": "hv", "width": 0}, "showlegend": False, "hoverinfo": "skip"}
-    figure.add_scatter(x=line.trials, y=line.high, **edge)
-    figure.add_scatter(x=line.trials, y=line.low, fill="tonexty", fillcolor=_transparent(colour), **edge)
+    trials = _held(line.trials, end)
+    figure.add_scatter(x=trials, y=_held(line.high), **edge)
+    figure.add_scatter(x=trials, y=_held(line.low), fill="tonexty", fillcolor=_transparent(colour), **edge)
 
 
 def compute_ranks(comparison: Comparison) -> RanksData:
