@@ -105,6 +105,17 @@ def test_another_study_is_a_history() -> None:
     assert study.news[1].startswith("study other trial ") and "rejected" in study.news[1]
 
 
+def test_a_parameter_that_is_searched_no_more_has_its_default() -> None:
+    """Each of the other study's trials had a weight decay; here it is left at SGD's own, 0."""
+    space = {"optimizer.lr": LR, "optimizer.weight_decay": {"type": "categorical", "choices": [0.0, 0.5]}}
+    points = [{"lr": 0.01, "weight_decay": 0.0}, {"lr": 0.02, "weight_decay": 0.5}]
+    changes = {"search.enqueue": points, "search.n_trials": 2, "search.study_name": "other"}
+    run_search({"search_space": space, **changes})
+    study = open_search({"search.warm_start": [{"study": "other"}]})
+    assert [record.params for record in records(study)] == [{"optimizer.lr": 0.01}]
+    assert study.news[1].endswith("rejected: optimizer.weight_decay is 0.5 there and fixed at 0.0 here")
+
+
 def test_what_breaks_a_constraint_is_not_imported() -> None:
     changes = {**history("h.csv", ["0.01,0.5", "0.09,0.4"]), "search.constraints": ["optimizer.lr < 0.05"]}
     assert list(open_search(changes).news)[1] == "h.csv:3: rejected: it breaks a constraint"

@@ -57,6 +57,30 @@ def test_what_the_space_fixes_may_stand_there_with_the_same_value() -> None:
 
 
 @pytest.mark.parametrize(
+    ("params", "reason"),
+    [
+        ({"optimizer.weight_decay": 0.01}, None),
+        ({"weight_decay": 0.01, "training.num_epochs": 10}, None),
+        ({"optimizer.weight_decay": 0.0}, "optimizer.weight_decay is 0.0 there and fixed at 0.01 here"),
+        ({"weight_decay": 0.0}, "optimizer.weight_decay is 0.0 there and fixed at 0.01 here"),
+        ({"optimizer.type": "sgd", "optimizer.weight_decay": 0.0}, None),
+        ({"architecture": "cnn"}, "model.architecture is 'cnn' there and fixed at 'mlp' here"),
+        ({"pressure": 0.01}, "pressure is not in the search space"),
+    ],
+)
+def test_a_default_is_a_value_as_well(params: dict[str, Any], reason: str | None) -> None:
+    """AdamW decays weights by 0.01 unless told otherwise, SGD by 0."""
+    parameters = {"optimizer.type": Categorical(type="categorical", choices=["adamw", "sgd"])}
+    space = Space({"model": {"architecture": "mlp"}, "optimizer": {"lr": 0.1}, "training": {}}, parameters)
+    assert point({"optimizer.type": "adamw", **params}, space)[1] == reason
+
+
+def test_free_names_have_no_defaults() -> None:
+    free = Space({}, {"x": Uniform(type="uniform", low=0.0, high=1.0)})
+    assert point({"x": 0.5, "seed": 42}, free)[1] == "seed is not in the search space"
+
+
+@pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"learning": 0.1}, "learning is not in the search space"),

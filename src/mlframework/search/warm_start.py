@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,10 @@ from pydantic import model_validator
 
 from mlframework.config.base import Config
 from mlframework.config.override import get
+from mlframework.config.schema import leaves
 from mlframework.config.yaml import parse_scalar
 from mlframework.errors import StudyError
+from mlframework.experiment import ExperimentConfig
 from mlframework.metrics import RESOURCES, direction_of
 from mlframework.registry import nearest
 from mlframework.search.parameters import Categorical, Int, LogUniform, Parameter, Scalar
@@ -114,20 +116,17 @@ def point(params: Mapping[str, Any], space: Space, partial: bool = False) -> tup
     """Return parameters as a point of the space, by dotted key, or the reason why they are none.
 
     Args:
-        params: by dotted key or its last part; settings that the space fixes may stand among them with their value.
+        params: by dotted key or its last part; settings that are not searched may stand among them with the value that they
+            have in such a trial, written out or by default.
         space: what is searched.
         partial: whether parameters may be missing, for the sampler to fill in.
     """
     found: dict[str, Scalar] = {}
+    others: dict[str, Any] = {}
     for name, raw in params.items():
-        keys = [key for key in space.parameters if name in (key, key.split(".")[-1])]
+        keys = _named(name, space.parameters)
         if not keys:
-            fixed = get(space.base, name, _ABSENT)
-            if fixed is _ABSENT:
-                near = nearest(name, [*space.parameters, *(key.split(".")[-1] for key in space.parameters)])
-                return {}, f"{name} is not in the search space" + (f"; did you mean {near}?" if near else "")
-            if fixed != raw:
-                return {}, f"{name} is {raw!r} there and fixed at {fixed!r} here"
+            others[name] = raw
         elif len(keys) > 1:
             return {}, f"{name} may be {' or '.join(keys)}"
         elif raw is not None or _takes(space.parameters[keys[0]], raw):
@@ -135,6 +134,8 @@ def point(params: Mapping[str, Any], space: Space, partial: bool = False) -> tup
             if not _takes(space.parameters[keys[0]], value):
                 return {}, f"{keys[0]} is {raw!r}, outside the space: {space.parameters[keys[0]].describe()}"
             found[keys[0]] = value
+    if (reason := _unlike(others, found, space)) is not None:
+        return {}, reason
     if partial:
         return found, _alone(found, space)
     missing = [key for key in _existing(space, found) if key not in found]
@@ -144,6 +145,35 @@ def point(params: Mapping[str, Any], space: Space, partial: bool = False) -> tup
 
 
 _ABSENT = object()
+
+
+def _named(name: str, keys: Iterable[str]) -> list[str]:
+    return [key for key in keys if name in (key, key.split(".")[-1])]
+
+
+def _unlike(others: Mapping[str, Any], found: Mapping[str, Scalar], space: Space) -> str | None:
+    """Say which of the settings that are not searched is unknown, or is another one in the trial of these parameters."""
+    settings = _settings(found, space) if others else {}
+    for name, raw in others.items():
+        keys = [name] if name in settings else _named(name, settings)
+        if len(keys) > 1:
+            return f"{name} may be {' or '.join(keys)}"
+        key = keys[0] if keys else name
+        fixed = settings.get(key, get(space.base, key, _ABSENT))
+        if fixed is _ABSENT:
+            near = nearest(name, [*space.parameters, *(key.split(".")[-1] for key in space.parameters)])
+            return f"{name} is not in the search space" + (f"; did you mean {near}?" if near else "")
+        if fixed != raw:
+            return f"{key} is {raw!r} there and fixed at {fixed!r} here"
+    return None
+
+
+def _settings(found: Mapping[str, Scalar], space: Space) -> dict[str, Any]:
+    """Return the settings of a trial, defaults included: a searched choice brings its own."""
+    if not space.base:  # the names of a Python function's parameters are no settings
+        return {}
+    tree = space.tree(found)
+    return {leaf.key: get(tree, leaf.key, leaf.default) for leaf in leaves(ExperimentConfig, tree)}
 
 
 def _alone(found: Mapping[str, Scalar], space: Space) -> str | None:
