@@ -129,6 +129,8 @@ def test_a_history_without_a_usable_row_is_refused_before_the_study_is_made() ->
         "  h.csv:2: rejected: optimizer.lr is 0.9, outside the space: 0.001 to 0.1, log scale",
         "  h.csv:3: rejected: optimizer.lr is 'x', outside the space: 0.001 to 0.1, log scale",
     ]
+    with pytest.raises(StudyError, match=r"^search\.warm_start: nope\.csv: cannot be read: No such file"):
+        open_search({"search.warm_start": [{"path": "nope.csv"}]})
     open_search()  # no study was left behind
     with pytest.raises(StudyError, match="it is empty"):
         open_search({**history("h.csv", []), "search.study_name": "other"})

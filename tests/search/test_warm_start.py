@@ -99,10 +99,22 @@ def test_rows_that_are_no_point_of_the_space(changes: dict[str, Any], reason: st
     assert reason in found
 
 
-@pytest.mark.parametrize("value", [None, "n/a", float("nan"), float("inf"), True])
-def test_a_value_that_is_no_number(value: Any) -> None:
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "it has no value"),
+        ("n/a", "its value 'n/a' is not a number"),
+        (float("nan"), "its value nan is not a number"),
+        (True, "its value True is not a number"),
+        ("0.5", "its value '0.5' is not a number"),
+        ([1.0], "its value [1.0] is not a number"),
+        (float("-inf"), "its value -inf is not finite"),
+        ("inf", "its value inf is not finite"),
+    ],
+)
+def test_a_value_that_is_no_number(value: Any, reason: str) -> None:
     ((_, found),) = judge([Row("h.csv:2", GOOD, value)], SPACE).rejected
-    assert found == f"its value {value!r} is not a number"
+    assert found == reason
 
 
 def test_a_trial_that_did_not_end_teaches_nothing() -> None:
@@ -132,6 +144,17 @@ def test_a_file_by_its_columns(tmp_path: Path) -> None:
     ]
 
 
+def test_a_row_with_more_fields_than_columns_is_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "h.csv"
+    path.write_text("lr,type,batch_size,hidden_size,value\n0,01,adam,32,64,0.75\n0.01,adam,32,64,0.75\n0.01,adam,32\n")
+    imported = judge(read_rows(History(path=str(path)), "val_acc"), SPACE)
+    assert [row.source for row in imported.accepted] == [f"{path}:3"]
+    assert [reason for _, reason in imported.rejected] == [
+        "it has 6 fields, and the header 5 columns",
+        "it has no value of model.hidden_size",
+    ]
+
+
 def test_the_trials_csv_of_a_study_is_a_history(tmp_path: Path) -> None:
     path = tmp_path / "trials.csv"
     path.write_text(
@@ -151,6 +174,14 @@ def test_files_that_are_no_history(tmp_path: Path) -> None:
     (tmp_path / "h.csv").write_text("lr,loss\n1,2\n")
     with pytest.raises(StudyError, match=r"no column of values; call it value or val_acc \(there: lr, loss\)"):
         read_rows(History(path=str(tmp_path / "h.csv")), "val_acc")
+    for text, message in {
+        "": "is empty; its first line should name the columns",
+        "lr;dropout;value\n1;2;3\n": "its columns are separated by ';'; separate them by commas",
+    }.items():
+        (tmp_path / "h.csv").write_text(text)
+        with pytest.raises(StudyError) as error:
+            read_rows(History(path=str(tmp_path / "h.csv")), "val_acc")
+        assert str(error.value) == f"{tmp_path / 'h.csv'}: {message}"
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00value\n")
     with pytest.raises(StudyError, match="is no csv file of text"):
         read_rows(History(path=str(tmp_path / "b.csv")), "val_acc")

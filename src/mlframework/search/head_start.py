@@ -75,7 +75,11 @@ def read_head_start(
         name = json.dumps(history.model_dump(exclude_none=True), sort_keys=True)
         if name in known:
             continue
-        imported = _feasible(judge(read_rows(history, metric), space), space)
+        try:
+            rows = read_rows(history, metric)
+        except StudyError as error:
+            raise StudyError(f"search.warm_start: {error}") from None
+        imported = _feasible(judge(rows, space), space)
         if not imported.accepted:
             listed = "".join(f"\n  {line}" for line in rejections(imported)) or ": it is empty"
             raise StudyError(f"search.warm_start: {history.title}: no row can be used{listed}")

@@ -66,12 +66,14 @@ class Row:
         params: key to value.
         value: the metric, or what stood in its place.
         state: how the trial ended, `complete` where that is not said.
+        malformed: why it cannot be read as a row, where it cannot.
     """
 
     source: str
     params: Mapping[str, Any]
     value: Any
     state: str = "complete"
+    malformed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,11 @@ def judge(rows: Sequence[Row], space: Space) -> Imported:
     accepted: list[Row] = []
     rejected: list[tuple[Row, str]] = []
     for row in rows:
-        params, reason = point(row.params, space)
+        params, reason = ({}, row.malformed) if row.malformed is not None else point(row.params, space)
         if reason is None and row.state != "complete":
             reason = f"the trial did not come to its end, it is {row.state}"
-        if reason is None and not _is_number(row.value):
-            reason = f"its value {row.value!r} is not a number"
+        if reason is None:
+            reason = _no_number(row.value)
         if reason is None:
             accepted.append(Row(row.source, params, float(row.value)))
         else:
@@ -219,8 +221,16 @@ def _takes(parameter: Parameter, value: Any) -> bool:
     return math.isclose(steps, round(steps), abs_tol=1e-6)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _no_number(value: Any) -> str | None:
+    """Say why a value cannot be a trial's."""
+    if value is None:
+        return "it has no value"
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return None
+    with suppress(TypeError, ValueError):  # in a file `inf` is text
+        if math.isinf(float(value)):
+            return f"its value {value} is not finite"
+    return f"its value {value!r} is not a number"
 
 
 def _of_file(path: Path, metric: str) -> Iterator[Row]:
@@ -231,22 +241,34 @@ def _of_file(path: Path, metric: str) -> Iterator[Row]:
             reader.fieldnames = header
             column = next((name for name in (metric, metric.partition("_")[2], *VALUES) if name in header), None)
             if column is None:
-                raise StudyError(
-                    f"{path}: there is no column of values; call it value or {metric} (there: {', '.join(header)})"
-                )
+                raise StudyError(f"{path}: {_no_column(header, metric)}")
             for fields in reader:
+                source = f"{path}:{reader.line_num}"
+                if more := fields.pop(None, ()):
+                    what = f"it has {len(header) + len(more)} fields, and the header {len(header)} columns"
+                    yield Row(source, {}, None, malformed=what)
+                    continue
                 params = {
                     name: parse_scalar(text.strip())
                     for name, text in fields.items()
-                    if name is not None and name != column and not _is_about(name) and text is not None and text.strip()
+                    if name != column and not _is_about(name) and text is not None and text.strip()
                 }
                 raw = (fields[column] or "").strip()
                 state = (fields.get("state") or "complete").strip()
-                yield Row(f"{path}:{reader.line_num}", params, parse_scalar(raw) if raw else None, state)
+                yield Row(source, params, parse_scalar(raw) if raw else None, state)
     except OSError as error:
-        raise StudyError(f"search.warm_start: {path}: cannot be read: {error.strerror or error}") from None
+        raise StudyError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise StudyError(f"search.warm_start: {path}: is no csv file of text: {error}") from None
+        raise StudyError(f"{path}: is no csv file of text: {error}") from None
+
+
+def _no_column(header: Sequence[str], metric: str) -> str:
+    if not any(header):
+        return "is empty; its first line should name the columns"
+    other = next((mark for mark in (";", "\t", "|") if len(header) == 1 and mark in header[0]), None)
+    if other is not None:
+        return f"its columns are separated by {other!r}; separate them by commas"
+    return f"there is no column of values; call it value or {metric} (there: {', '.join(header)})"
 
 
 def _is_about(name: str) -> bool:
@@ -265,9 +287,7 @@ def _of_study(name: str, storage: str | None, metric: str) -> list[Row]:
     study, other_metric, _, folder = find_study(name, storage)
     metrics = goal_of(study, other_metric, folder).metrics
     if metric not in metrics:
-        raise StudyError(
-            f"search.warm_start: the study {name!r} was searched for {', '.join(metrics)}, this one for {metric}"
-        )
+        raise StudyError(f"the study {name!r} was searched for {', '.join(metrics)}, this one for {metric}")
     return [_of_trial(name, trial, metrics.index(metric)) for trial in study.get_trials(deepcopy=False)]
 
 

@@ -16,8 +16,8 @@ def rows_of(
     rows: str | Path | Sequence[Sequence[Any] | Mapping[str, Any]],
     columns: Sequence[str | None],
     fixed: Mapping[str, Any],
-) -> tuple[list[Row], list[tuple[Row, str]]]:
-    """Return the rows, and those that are none, each with its reason.
+) -> list[Row]:
+    """Return the rows, those that are malformed included.
 
     Args:
         rows: a csv file; dicts; or lists of values.
@@ -30,31 +30,26 @@ def rows_of(
     """
     if isinstance(rows, str | Path):
         found = read_rows(History(path=str(rows)), SCORE)
-        return [replace(row, params={**fixed, **row.params}) for row in found], []
+        return [replace(row, params={**fixed, **row.params}) for row in found]
     if not set(columns) & {SCORE, *VALUES}:
         what = f"none of {', '.join(map(str, columns))} is the value; call one of them {SCORE}, value or performance"
         raise ConfigError([Problem("Tuner.load_history", "columns", what)])
-    good: list[Row] = []
-    malformed: list[tuple[Row, str]] = []
+    found = []
     for number, row in enumerate(rows, 1):
         source = f"history row {number}"
         if isinstance(row, Mapping):
             named = dict(row)
         elif isinstance(row, str) or not hasattr(row, "__len__") or len(row) != len(columns):
-            malformed.append(
-                (
-                    Row(source, {}, None),
-                    f"should have {len(columns)} values ({', '.join(map(str, columns))}), got {row!r}",
-                )
-            )
+            what = f"should have {len(columns)} values ({', '.join(map(str, columns))}), got {row!r}"
+            found.append(Row(source, {}, None, malformed=what))
             continue
         else:
             named = {name: each for name, each in zip(columns, row, strict=True) if name is not None}
         key = next((name for name in (SCORE, *VALUES) if name in named), None)
         value = _plain(named.pop(key)) if key is not None else None
         state = str(named.pop("state", "complete"))
-        good.append(Row(source, {**fixed, **{str(name): _plain(each) for name, each in named.items()}}, value, state))
-    return good, malformed
+        found.append(Row(source, {**fixed, **{str(name): _plain(each) for name, each in named.items()}}, value, state))
+    return found
 
 
 def _plain(value: Any) -> Any:

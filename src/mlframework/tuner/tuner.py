@@ -145,10 +145,8 @@ class Tuner:
         plain = {name: value for name, value in fm_defaults().items() if name in self.hyperparameters}
         lists = not isinstance(rows, str | Path) and all(not isinstance(row, Mapping) for row in rows)
         given = {**(plain if columns is None and lists else {}), **(fixed or {})}
-        found, malformed = rows_of(rows, columns or HISTORY_COLUMNS, given)
-        judged = judge(found, free_space(self.hyperparameters))
-        # Rows that are none come first: what they hold is not to be read.
-        imported = Imported(judged.accepted, [*malformed, *judged.rejected])
+        found = rows_of(rows, columns or HISTORY_COLUMNS, given)
+        imported = judge(found, free_space(self.hyperparameters))
         if not imported.accepted:
             reasons = "".join(f"\n  {row.source}: {reason}" for row, reason in imported.rejected[:10])
             raise StudyError(f"load_history: there is no usable row of {len(imported.rejected)}{reasons}")
