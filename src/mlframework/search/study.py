@@ -182,7 +182,7 @@ def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool) -> OpenStud
     if before is not None and not resume:
         raise StudyError(
             f"the study {spec.name!r} exists already in {masked(spec.storage)}, its folder is {spec.folder.path}; "
-            "go on with it by --resume, or start another one by --study-name"
+            "go on with it by --resume (in Python resume=True), or start another one by --study-name (study_name=)"
         )
     if before is None and has_folder:
         raise StudyError(
