@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import fisher_exact, mannwhitneyu
 
+from mlframework import Tuner
 from mlframework.errors import StudyError
 from mlframework.search import diagnose as module
 from mlframework.search.diagnose import Diagnosis, diagnose, write
@@ -419,6 +420,22 @@ def test_a_study_of_others_is_refused(here: Path) -> None:
     optuna.create_study(study_name="other", storage="sqlite:///other.db")
     with pytest.raises(StudyError, match="'other' does not say what it searched"):
         read_case(*find_study("other", "sqlite:///other.db"))
+
+
+def test_a_study_of_a_tuner_is_refused(here: Path) -> None:
+    """Its newest version, too, goes by the name that its user gave it."""
+    for high, n_trials in ((1.0, 2), (2.0, 3)):
+        tuner = Tuner(
+            lambda p: -p["x"],
+            space={"x": Uniform(type="uniform", low=0.0, high=high)},
+            storage="sqlite:///t.db",
+            resume=high > 1,
+        )
+        tuner.optimize("RandomSampler", n_trials=n_trials)
+    study, *rest = find_study("tuning-RandomSampler", None)
+    assert study.study_name == "tuning-RandomSampler@2"
+    with pytest.raises(StudyError, match=r"^the study 'tuning-RandomSampler' is that of a Tuner: .* no config"):
+        read_case(study, *rest)
 
 
 def test_all_topics_are_looked_at(case: Case) -> None:

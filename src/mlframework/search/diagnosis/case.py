@@ -132,10 +132,16 @@ def read_case(study: Study, metric: str, direction: Direction, folder: StudyFold
         StudyError: it does not say what it searched, or in words of another version.
     """
     started_with = json.loads(study.user_attrs.get(STARTED_WITH, "{}"))
-    if not {"config", "search_space"} <= started_with.keys():
+    name = original_name(study.study_name)
+    if "search_space" not in started_with:
         raise StudyError(
-            f"the study {study.study_name!r} does not say what it searched, as those of ml-search do; there is nothing to "
-            "compare its trials with"
+            f"the study {name!r} does not say what it searched, as those of ml-search do; there is nothing to compare its "
+            "trials with"
+        )
+    if "config" not in started_with:
+        raise StudyError(
+            f"the study {name!r} is that of a Tuner: a function was tuned, there is no config to suggest a next one from; "
+            "ml-visualise --mode search draws it"
         )
     recorded = read_json(folder.study) if folder.study.is_file() else {}
     try:
@@ -154,7 +160,6 @@ def read_case(study: Study, metric: str, direction: Direction, folder: StudyFold
     space, problems = build_space(parameters, base, Document(base, f"study {study.study_name}"))
     if problems:
         raise StudyError(f"the study {study.study_name!r} was made by another version of mlframework: {problems[0]}")
-    name = original_name(study.study_name)
     search = {"study_name": _next(name, folder), **_section(recorded), "constraints": texts}
     for key in ("metric", "objectives", "cross_validation", "repeats"):
         if key in started_with:
