@@ -1,6 +1,7 @@
 """Tuner on functions whose best is known: what it finds, what it survives, and that it is the study of `ml-search`."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -220,8 +221,15 @@ def test_hyperparameters_are_added_and_removed_with_their_descriptions() -> None
 def test_the_default_space_is_that_of_a_factorization_machine() -> None:
     tuner = Tuner(lambda p: -p["embedding_dim"])
     assert set(tuner.hyperparameters) == set(fm_space())
+    with pytest.warns(
+        UserWarning, match="that of factorization machines, is searched: embedding_dim, .*add_hyperparam"
+    ):
+        tuner.optimize("RandomSampler", n_trials=1)
+    tuner = Tuner(lambda p: -p["embedding_dim"], space=fm_space())
     tuner.remove_hyperparameter("dropout_rate")
-    result = tuner.optimize("RandomSampler", n_trials=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        result = tuner.optimize("RandomSampler", n_trials=3)
     assert set(result.best_params) == set(fm_space()) - {"dropout_rate"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,7 +52,7 @@ class Tuner:
         maximize: whether a larger value is better.
         seed: seeds the suggestions: with the same seed and the same values come the same trials.
         space: what is searched to begin with, by name; None: what is added, or where nothing is, the function's own
-            `space` where it has one, else `fm_space()`.
+            `space` where it has one, else `fm_space()`, with a warning.
         study_name: stem of the studies' names.
         storage: where trials are kept: `sqlite:///file.db`, `journal:///file.log`, `postgresql://...`; None: in memory.
         resume: go on with studies that the storage has already, or join them while other processes search.
@@ -177,6 +178,10 @@ class Tuner:
             MissingExtraError: a package is not installed.
         """
         require_optuna()
+        if self._own is None and getattr(self._train_fn, "space", None) is None:
+            what = "the default space, that of factorization machines, is searched"
+            remedy = "add_hyperparameter adds one's own; Tuner(..., space=fm_space()) means this one"
+            warnings.warn(f"{what}: {', '.join(self.hyperparameters)}; {remedy}", UserWarning, stacklevel=2)
         study = self._open(algorithm, n_trials, timeout, pruner)
         label = algorithm if isinstance(algorithm, str) else study.spec.sampler.type
         self._studies[label] = self._studies[study.spec.sampler.type] = study
