@@ -103,7 +103,8 @@ def test_decode_raises_with_all_of_them() -> None:
         ("optimizer: {type: null}", "3:19: optimizer.type: should be one of sgd, adam, adamw, rmsprop, got null"),
         ("optimizer: {type: [sgd]}", "3:19: optimizer.type: should be one of sgd, adam, adamw, rmsprop, got ['sgd']"),
         # sections that are none
-        ("optimizer: sgd", "3:12: optimizer: should be a section of keys, got 'sgd'"),
+        ("optimizer: sgd", "3:12: optimizer: should be a section of keys such as {type: sgd}, got 'sgd'"),
+        ("optimizer: sdg", "3:12: optimizer: should be a section of keys, got 'sdg'"),
         ("training: 3", "3:11: training: should be a section of keys, got 3"),
         ("training: []", "3:11: training: should be a section of keys, got []"),
         ("training:", "3:10: training: is empty; it should be a section of keys"),

@@ -217,7 +217,7 @@ def test_a_parameter_of_the_search_space_is_overridden() -> None:
         ({"lr": "-1"}, "command line: optimizer.lr: should be greater than 0, got -1"),
         ({"num_epochs": "ten"}, "command line: training.num_epochs: should be a valid integer, got 'ten'"),
         ({"optimizer__type": "sdg"}, "command line: optimizer.type: unknown optimizer 'sdg'; did you mean 'sgd'?"),
-        ({"optimizer": "sgd"}, "command line: optimizer: should be a section of keys, got 'sgd'"),
+        ({"optimizer": "sgd"}, "command line: optimizer: should be a section of keys such as {type: sgd}, got 'sgd'"),
         (
             {"search__search_space__optimizer__lr__low": "x"},
             "command line: search.search_space.optimizer.lr.low: should be a valid number, got 'x'",

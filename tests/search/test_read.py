@@ -73,7 +73,11 @@ def test_all_problems_of_a_file_come_at_once_in_reading_order(read: Read) -> Non
 @pytest.mark.parametrize(
     ("head", "key", "problem"),
     [
-        ("optimizer: sgd\n", "optimizer.momentum", "c.yaml:3:12: optimizer: should be a section of keys, got 'sgd'"),
+        (
+            "optimizer: sgd\n",
+            "optimizer.momentum",
+            "c.yaml:3:12: optimizer: should be a section of keys such as {type: sgd}, got 'sgd'",
+        ),
         ("training: 3\n", "training.batch_size", "c.yaml:3:11: training: should be a section of keys, got 3"),
         (
             "optimizer: {type: sdg}\n",
@@ -475,3 +479,22 @@ def test_an_unknown_policy_for_duplicates(read: Read) -> None:
     assert found.startswith("c.yaml:6:17: search.on_duplicate: should be 'resample', 'reuse' or 'replicate'")
     assert found.endswith("did you mean 'resample'?")
     assert read(TABLE + SPACE).config.search.on_duplicate == "resample"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("warm_start: [h.csv]", "warm_start.0: should be a section of keys such as {path: h.csv}, got 'h.csv'"),
+        (
+            "objectives: [val_loss]",
+            "objectives.0: should be a section of keys such as {metric: val_loss}, got 'val_loss'",
+        ),
+        ("enqueue: {lr: 0.1}", "enqueue: should be a list; write a dash before each entry: - {lr: ...}"),
+        ("enqueue: [0.1]", "enqueue.0: should be a section of keys, got 0.1"),
+        ("warm_start: [3]", "warm_start.0: should be a section of keys, got 3"),
+        ("warm_start: {path: h.csv}", "warm_start: should be a list; write a dash before each entry: - {path: ...}"),
+    ],
+)
+def test_lists_of_sections_that_are_written_otherwise(read: Read, line: str, problem: str) -> None:
+    found = refusals(read, TABLE + SPACE + f"  {line}\n")
+    assert found[0].partition(": search.")[2] == problem and len(found) == 1

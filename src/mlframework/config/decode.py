@@ -116,9 +116,12 @@ def _problem(path: KeyPath, found: list[ErrorDetails], root: type[Config], docum
     if kind == "missing":
         return Problem(document.key_place(path), dotted(path), "is missing")
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        what = (
-            "is empty; it should be a section of keys" if value is None else f"should be a section of keys{_got(value)}"
-        )
+        if value is None:
+            return document.problem(path, "is empty; it should be a section of keys")
+        example = _as_section(value, path, schema.at(root, document.tree, path))
+        return document.problem(path, f"should be a section of keys{example}{_got(value)}")
+    if kind == "list_type" and isinstance(value, Mapping) and value:
+        what = f"should be a list; write a dash before each entry: - {{{next(iter(value))}: ...}}"
         return document.problem(path, what)
     if kind == "value_error":
         # A validator has seen what a variable stands for; the message shows the variable.
@@ -131,6 +134,17 @@ def _problem(path: KeyPath, found: list[ErrorDetails], root: type[Config], docum
     choices = re.findall(r"'([^']*)'", " ".join(str(each.get("ctx", {}).get("expected", "")) for each in found))
     near = nearest(str(value), choices)
     return document.problem(path, f"should {wanted}{_got(value)}" + (f"; did you mean {near!r}?" if near else ""))
+
+
+def _as_section(value: Any, path: KeyPath, annotation: Any) -> str:
+    """Show the section that a text in its place was meant to be: a choice, or the first key of an entry of a list."""
+    classes, key = schema.members(annotation), schema.discriminator(annotation)
+    if key is not None:
+        meant = any(value in schema.tags(cls, key) for cls in classes)
+    else:
+        key, field = next(iter(classes[0].model_fields.items())) if classes else ("", None)
+        meant = field is not None and str in schema.alternatives(field.annotation) and isinstance(path[-1], int)
+    return f" such as {{{key}: {value}}}" if meant and isinstance(value, str) else ""
 
 
 def _wanted(message: str) -> str:
