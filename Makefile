@@ -3,6 +3,9 @@ PYTHON ?= python3
 # Options for pytest: make test ARGS="tests/data -k table"
 ARGS ?=
 
+# Where this is set, every process compiles all that it imports anew: seconds for each command that a test starts.
+export PYTHONDONTWRITEBYTECODE :=
+
 UV := .tools/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.set-up
