@@ -11,12 +11,14 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 PLAYGROUND := quickstart
 
+PYTEST = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint types format schema docs clean
+.PHONY: help setup quickstart test test-all lint types format schema docs clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
-		|| sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Install everything into .venv
 
@@ -46,8 +48,11 @@ quickstart: $(STAMP) ## Search, train and draw on real images of digits, in the 
 		'$(BIN)/tensorboard --logdir $(PLAYGROUND)/runs' 'the curves of every trial and of the final run'
 
 # One thread a process, and none that spins while it waits: processes that fight for the cores are ten times slower.
-test: $(STAMP) ## Run all tests
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
+test: $(STAMP) ## Run the tests
+	$(PYTEST) $(ARGS)
+
+test-all: $(STAMP) ## Run the tests and their long forms
+	$(PYTEST) -m '' $(ARGS)
 
 lint: $(STAMP) ## Check style and formatting
 	$(BIN)/ruff check .

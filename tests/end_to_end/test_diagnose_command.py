@@ -93,6 +93,7 @@ def test_a_dry_run_prints_the_corners_and_the_prediction(main: Any, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "table.csv"]
 
 
+@pytest.mark.slow
 def test_corners_that_fail(main: Any) -> None:
     huge = {"model.hidden_size": {"type": "categorical", "choices": [4, 3_000_000]}}
     write_config({"search_space": huge, "model.hidden_layers": 2})

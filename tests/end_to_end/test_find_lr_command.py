@@ -197,6 +197,7 @@ def test_the_suggestion_trains_better_than_ten_times_it_or_a_tenth_on_breast_can
     assert_suggestion_trains_best(ml_train, {**tree, "seed": seed})
 
 
+@pytest.mark.slow
 def test_the_suggestion_trains_better_than_ten_times_it_or_a_tenth_on_digits(
     ml_train: MlTrain, digits_folder: Path
 ) -> None:

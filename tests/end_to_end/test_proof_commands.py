@@ -158,6 +158,7 @@ def test_a_comparison_prints_its_table_and_what_it_says(main: Callable[[str], tu
     assert main(drawn)[0] == 0
 
 
+@pytest.mark.slow
 def test_a_comparison_that_is_interrupted_names_the_command_that_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

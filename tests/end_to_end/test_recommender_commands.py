@@ -57,7 +57,10 @@ def wait_for_epochs(run: Path, n: int, process: "subprocess.Popen[str]") -> None
 
 @pytest.mark.parametrize(
     "model",
-    [{"architecture": "als", "factors": 8}, {"architecture": "bpr", "factors": 8, "lr": 0.1}],
+    [
+        {"architecture": "als", "factors": 8},
+        pytest.param({"architecture": "bpr", "factors": 8, "lr": 0.1}, marks=pytest.mark.slow),
+    ],
     ids=lambda model: str(model["architecture"]),
 )
 def test_a_killed_run_ends_with_the_bit_identical_factors(

@@ -111,6 +111,7 @@ def test_a_constraint_that_every_draw_keeps_changes_no_draw() -> None:
     assert [record.params for record in bound.records] == [record.params for record in free.records]
 
 
+@pytest.mark.slow
 def test_the_sampler_learns_what_is_infeasible() -> None:
     """The best values lie at the edge; random draws, which learn nothing, mostly lie beyond it."""
     narrow = "model.hidden_size * optimizer.lr <= 0.15"
@@ -219,8 +220,15 @@ run_search(changes, resume=True)
 @pytest.mark.parametrize(
     ("point", "storage"),
     [
-        *((point, "sqlite:///studies.db") for point in ("suggested", "recorded", "marked", "told", "made")),
-        *((point, "journal:///studies.log") for point in ("told", "made")),
+        ("recorded", "sqlite:///studies.db"),
+        ("made", "journal:///studies.log"),
+        *(
+            pytest.param(point, storage, marks=pytest.mark.slow)
+            for point, storage in (
+                *((point, "sqlite:///studies.db") for point in ("suggested", "marked", "told", "made")),
+                ("told", "journal:///studies.log"),
+            )
+        ),
     ],
 )
 def test_a_kill_between_draws_loses_and_doubles_no_trial(point: str, storage: str) -> None:

@@ -148,6 +148,7 @@ def test_a_search_takes_its_start_and_its_trials() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_a_dry_run_predicts_a_real_search_and_leaves_nothing_behind(here: Path) -> None:
     """The disk's prediction is a bound that a real search keeps, and not by more than the three checkpoints' worth."""
     space = {"model.hidden_size": {"type": "categorical", "choices": [4, 64]}}

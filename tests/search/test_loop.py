@@ -276,7 +276,7 @@ def test_bad_trials_are_pruned_and_good_ones_are_not() -> None:
     ],
     ids=["als", "bpr", "two_tower"],
 )
-@pytest.mark.parametrize("pruner", ["MedianPruner", "HyperbandPruner"])
+@pytest.mark.parametrize("pruner", ["MedianPruner", pytest.param("HyperbandPruner", marks=pytest.mark.slow)])
 def test_bad_trials_of_every_recommender_are_pruned(
     model: dict[str, Any], bad: dict[str, Any], pruner: str, planted: dict[str, Any]
 ) -> None:
