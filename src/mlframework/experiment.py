@@ -163,11 +163,16 @@ def load_data(config: ExperimentConfig) -> Splits[Any]:
     return splits
 
 
-def resolve_threads(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tree with `training.num_threads` written out: the number changes the last digits of a result."""
+def resolve_threads(tree: Mapping[str, Any], at_once: int = 1) -> dict[str, Any]:
+    """Return the tree with `training.num_threads` written out: the number changes the last digits of a result.
+
+    Args:
+        tree: of a training run.
+        at_once: how many trainings share the threads that there are.
+    """
     training = dict(tree.get("training") or {})
     if training.get("num_threads") is None:
-        training["num_threads"] = n_threads()
+        training["num_threads"] = max(1, n_threads() // at_once)
     return {**tree, "training": training}
 
 

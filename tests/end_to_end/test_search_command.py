@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -252,14 +253,21 @@ def test_two_processes_share_a_study(
     assert not [path for path in here.rglob("*") if path.is_file() and b"hunter2" in path.read_bytes()]
 
 
-def test_who_finds_all_trials_being_trained_by_others_says_so(main: Callable[[str], Ended]) -> None:
+def test_who_finds_all_trials_being_trained_by_others_waits(main: Callable[[str], Ended]) -> None:
     living = open_search({"search.n_trials": 1})
-    assert living.leases.claim(1, living.unfinished) is not None
-    living.study.ask()
-    for option in ("", " --refit"):
-        end = main(f"ml-search --config config.yaml --resume{option}")
-        assert (end.code, end.err) == (0, "")
-        assert "the last trials are still being trained by other processes" in end.out
+    lease = living.leases.claim(1, living.unfinished)
+    assert lease is not None
+    trial = living.study.ask()
+    living.leases.bind(lease, trial.number)
+    finish = threading.Timer(1.5, living.study.tell, (trial, 0.5))
+    finish.start()
+    end = main("ml-search --config config.yaml --resume --refit")
+    finish.join()
+    assert (end.code, end.err) == (0, "")
+    assert "waiting for the last trial of other processes" in end.out
+    assert "another process has trained the last trial: confirming and refitting are left to that one" in end.out
+    assert "best val_loss: 0.5" in end.out
+    assert not Path("runs/tiny_optimization-final").exists()
 
 
 # What bad input gets

@@ -29,7 +29,7 @@ from mlframework.models.mlp import Mlp
 from mlframework.plans import Evaluation, Folds, Report, SingleSplit
 from mlframework.runs import RunDir
 from mlframework.search import loop
-from mlframework.search.lease import open_ledger
+from mlframework.search.lease import Lease, open_ledger
 from mlframework.search.loop import search
 from mlframework.search.start import load as _load
 from mlframework.search.storage import open_storage
@@ -172,18 +172,39 @@ def test_no_trial_is_started_after_the_timeout(monkeypatch: pytest.MonkeyPatch) 
 
 def test_two_workers_share_the_trials_out() -> None:
     mine = open_search({"search.n_trials": 4})
-    others = Watched()
+
+    def leave(n_trials: int) -> None:
+        assert n_trials == 1, "the first trial is still being trained"
+        raise KeyboardInterrupt
+
+    others = Watched(on_wait=leave)
 
     def join(number: int, epoch: int, _value: float) -> None:
         """Another worker runs all that is left while the first trial is in its first epoch."""
         if (number, epoch) == (0, 1):
-            _, end = run_search({"search.n_trials": 4}, resume=True, watcher=others)
-            assert end.why == "others", "one trial is still being trained"
+            with pytest.raises(KeyboardInterrupt):
+                run_search({"search.n_trials": 4}, resume=True, watcher=others)
 
     watcher = Watched(join)
     end = search(mine, _load, watcher)
     assert (end.why, states(mine)) == ("done", ["COMPLETE"] * 4)
     assert (watcher.ended, others.ended) == ([0], [1, 2, 3])
+
+
+def test_who_waits_goes_on_with_the_trial_of_a_worker_that_dies() -> None:
+    mine = open_search({"search.n_trials": 2})
+    ledger = open_ledger(open_storage(mine.spec.storage), mine.study._study_id)
+    theirs = Lease(0, 0, "elsewhere|ns|1|1|x", time.time() + 600, None)
+    assert ledger.insert(theirs), "another machine has claimed the first place"
+
+    def die(n_trials: int) -> None:
+        assert n_trials == 1
+        assert ledger.update(replace(theirs, expires=time.time() - 1)), "it gives no sign of life any more"
+
+    watcher = Watched(on_wait=die)
+    end = search(mine, _load, watcher)
+    assert (end.why, states(mine), watcher.waited) == ("done", ["COMPLETE"] * 2, [1])
+    assert ledger.read()[0].token == 1
 
 
 # What is survived
@@ -371,10 +392,16 @@ def test_a_trial_that_another_worker_took_over_is_let_go() -> None:
                 replace(mine, token=mine.token + 1, owner="elsewhere|ns|1|1|x", expires=time.time() + 600)
             )
 
-    watcher = Watched(lose)
+    def finish(_: int) -> None:
+        """The other worker comes to the trial's end."""
+        assert states(study) == ["COMPLETE", "RUNNING", "COMPLETE"]
+        study.study.tell(1, 0.25)
+
+    watcher = Watched(lose, finish)
     end = search(study, _load, watcher)
-    assert (watcher.lost, watcher.ended) == ([1], [0, 2])
-    assert (end.why, states(study)) == ("others", ["COMPLETE", "RUNNING", "COMPLETE"])
+    assert (watcher.lost, watcher.ended, watcher.waited) == ([1], [0, 2], [1])
+    assert (end.why, states(study)) == ("others", ["COMPLETE"] * 3), "the last trial was another's"
+    assert end.records[1].value == 0.25
 
 
 def test_a_storage_that_breaks_ends_the_search_with_one_message() -> None:

@@ -72,13 +72,21 @@ def write_config(changes: Mapping[str, Any] | None = None, path: Path = Path("co
 
 @dataclass
 class Watched:
-    """A watcher that remembers; `on_epoch` is called with the trial, its epoch and its value."""
+    """A watcher that remembers.
+
+    Attributes:
+        on_epoch: called with the trial, its epoch and its value.
+        on_wait: called with the number of trials of other processes that are waited for.
+    """
 
     on_epoch: Callable[[int, int, float], None] = lambda *_: None
+    on_wait: Callable[[int], None] = lambda *_: None
     started: list[tuple[int, dict[str, Any], int]] = field(default_factory=list)
     epochs: list[tuple[int, int, float]] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
+    waited: list[int] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
 
     def trial_started(self, number: int, params: Mapping[str, Any], num_epochs: int) -> None:
         """Remember."""
@@ -93,9 +101,18 @@ class Watched:
         """Remember."""
         self.ended.append(number)
 
-    def trial_lost(self, number: int) -> None:
+    def trial_lost(self, number: int, why: str) -> None:
         """Remember."""
         self.lost.append(number)
+
+    def waiting(self, n_trials: int) -> None:
+        """Remember, and do what the test wants done."""
+        self.waited.append(n_trials)
+        self.on_wait(n_trials)
+
+    def news(self, text: str) -> None:
+        """Remember."""
+        self.heard.append(text)
 
 
 def open_search(changes: Mapping[str, Any] | None = None, *, resume: bool = False, add_trials: int = 0) -> OpenStudy:

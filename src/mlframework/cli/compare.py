@@ -38,6 +38,7 @@ def check_options(arguments: argparse.Namespace) -> None:
         why = {
             "add_trials": "a comparison has as many trials a study as --n-trials says",
             "refit": "a comparison ends with no best config to refit; search with the sampler that you choose",
+            "workers": "a comparison runs its studies one after the other in this process",
             "timeout": "a comparison gives every sampler the same number of trials, however long they take",
         }
         problems += [
@@ -224,8 +225,15 @@ class CompareScreen:
         """Count it."""
         self._trials += 1
 
-    def trial_lost(self, number: int) -> None:
+    def trial_lost(self, number: int, why: str) -> None:
         """Nothing to show: whoever took it over counts it."""
+
+    def waiting(self, n_trials: int) -> None:
+        """Nothing to show."""
+
+    def news(self, text: str) -> None:
+        """Show it."""
+        self._console.print(text)
 
     def _table(self) -> Table:
         from rich.table import Table

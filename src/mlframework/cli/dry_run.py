@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlframework.search.dry_run import DryRun
     from mlframework.search.read import ReadConfig
 
-_REFUSED = ("resume", "refit", "print_config", "add_trials", "compare", "seeds")
+_REFUSED = ("resume", "refit", "print_config", "add_trials", "compare", "seeds", "workers")
 
 
 def add_options(parser: Parser) -> None:

@@ -55,6 +55,10 @@ def _parser() -> Parser:
         help="with --compare: studies a sampler, each with a seed of its own (default: 5)",
     )
     parser.add_argument(
+        "--workers", type=positive_int, metavar="N",
+        help="search with N processes on this machine, which share its threads and the study (default: this one alone)",
+    )  # fmt: skip
+    parser.add_argument(
         "--print-config", action="store_true", help="show every setting with its value, and search nothing"
     )
     dry_run.add_options(parser)
@@ -82,7 +86,7 @@ def _main() -> None:
     check_options(arguments)
     from mlframework.search.read import print_config, read_config
 
-    read = read_config(arguments.config, overrides)
+    read = read_config(arguments.config, overrides, at_once=arguments.workers or 1)
     require_search(read)
     if arguments.print_config:
         console.out().print(print_config(read), end="", markup=False, soft_wrap=True)
@@ -100,7 +104,7 @@ def _main() -> None:
 
 def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -> None:
     from mlframework.cli.search_screen import SearchScreen, print_plan
-    from mlframework.search.loop import search
+    from mlframework.search.workers.launch import Workers, search_as
 
     screen = console.out()
     if arguments.resume and not study.trials():
@@ -110,12 +114,15 @@ def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -
         screen.print(
             f"  the best {settings.top_k} are trained again with {settings.seeds} further seeds each at the end"
         )
+    workers = Workers(arguments.workers or 1)
+    if not workers.is_this_process:
+        screen.print(f"  {workers.describe(study)}")
     resume = _resuming(read, study.n_trials, arguments)
     console.say_on_interrupt(
         f"finished trials are kept, the present one goes on from its last epoch; go on with: {resume}"
     )
     with SearchScreen(screen, study) as watcher:
-        end = search(study, load, watcher)
+        end = search_as(study, read, workers, load, watcher)
     _confirm(read, study, end)
     _summarise(study, end, resume)
     if arguments.refit and end.why != "others":
@@ -147,6 +154,8 @@ def _resuming(read: ReadConfig, n_trials: int, arguments: argparse.Namespace) ->
         words += ["--n-trials", str(n_trials)]
     if arguments.compare is not None:
         words += ["--compare", *arguments.compare, *(["--seeds", str(arguments.seeds)] if arguments.seeds else [])]
+    if arguments.workers is not None:
+        words += ["--workers", str(arguments.workers)]
     if arguments.study_name is not None:
         words += ["--study-name", arguments.study_name]
     if arguments.storage is not None:
@@ -166,9 +175,7 @@ def _summarise(study: OpenStudy, end: SearchEnd, resume: str) -> None:
         done = sum(record.counts for record in end.records)
         screen.print(f"the time is up: {done} of {study.n_trials} trials; go on with: {resume}")
     if end.why == "others":
-        screen.print("the last trials are still being trained by other processes")
-    if end.why == "others" and study.spec.goal.best(end.records) is None:
-        return
+        screen.print("another process has trained the last trial: confirming and refitting are left to that one")
     require_best(end.records, study.spec.goal)
     print_best(screen, study, end.records)
 

@@ -174,7 +174,7 @@ class SearchScreen:
     def __init__(self, console: Console, study: OpenStudy) -> None:
         self._console, self._study = console, study
         self._live: Live | None = None
-        self._running: _Running | None = None
+        self._running: dict[int, _Running] = {}
         self._records: list[TrialRecord] = []
         self._started = time.monotonic()
 
@@ -195,19 +195,19 @@ class SearchScreen:
 
     def trial_started(self, number: int, params: Mapping[str, Any], num_epochs: int) -> None:
         """Show the trial's parameters."""
-        self._running = _Running(number, num_epochs, params, time.monotonic())
+        self._running[number] = _Running(number, num_epochs, params, time.monotonic())
         if self._live is None:
             shown = ", ".join(f"{_short(key, params)}={_number(value)}" for key, value in params.items())
             self._console.print(f"trial {number}: {shown}")
 
     def epoch_ended(self, number: int, epoch: int, value: float) -> None:
         """Show the epoch and its value."""
-        if self._running is not None:
-            self._running.epoch, self._running.value = epoch, value
+        if (running := self._running.get(number)) is not None:
+            running.epoch, running.value = epoch, value
 
     def trial_ended(self, number: int) -> None:
         """Show how the trial ended."""
-        self._running = None
+        self._running.pop(number, None)
         self._records = [TrialRecord.of(trial) for trial in self._study.trials()]
         if self._live is None:
             record = self._records[number]
@@ -224,14 +224,22 @@ class SearchScreen:
             if record.same_as is not None and record.value is not None:
                 ending = f"{ending}, {record.reason}"
             so_far = f"; {self._best_so_far(best)}" if best is not None else ""
-            parts = len(record.parts)
-            did = f"{parts} {self._study.spec.plan.part}s" if parts else f"{record.epochs} epochs"
+            did = f"{len(record.parts)} {self._study.spec.plan.part}s" if record.parts else f"{record.epochs} epochs"
             self._console.print(f"trial {number}: {record.state}, {ending}, {did}, {record.seconds or 0:.1f} s{so_far}")
 
-    def trial_lost(self, number: int) -> None:
-        """Say that another worker took the trial over."""
-        self._running = None
-        self._console.print(f"trial {number}: taken over by another process; this one lets go of it")
+    def trial_lost(self, number: int, why: str) -> None:
+        """Say why the trial is no longer trained here."""
+        self._running.pop(number, None)
+        self._console.print(f"trial {number}: {why}", markup=False)
+
+    def waiting(self, n_trials: int) -> None:
+        """Say for what."""
+        what = f"{n_trials} trials" if n_trials > 1 else "trial"
+        self._console.print(f"waiting for the last {what} of other processes")
+
+    def news(self, text: str) -> None:
+        """Say it."""
+        self._console.print(text, markup=False)
 
     def _table(self) -> Table:
         from rich.table import Table
@@ -247,18 +255,9 @@ class SearchScreen:
         top = self._best_so_far(best) if best is not None else "no best yet"
         of = f"{spec.metric} " if goal.is_single else ""
         title = f"{spec.name}: {done}/{self._study.n_trials} trials, {of}{top}, {self._elapsed()}"
-        table = Table(
-            "trial",
-            "state",
-            *values,
-            "epochs",
-            "time",
-            *(_short(key, keys) for key in keys),
-            title=title,
-            title_justify="left",
-        )
-        running = self._running
-        finished = [record for record in records if running is None or record.number != running.number]
+        columns = ["trial", "state", *values, "epochs", "time", *(_short(key, keys) for key in keys)]
+        table = Table(*columns, title=title, title_justify="left")
+        finished = [record for record in records if record.number not in self._running]
         latest = finished[-_ROWS:]
         if best is not None and best not in latest:
             latest = [best, *latest[1:]]
@@ -273,7 +272,7 @@ class SearchScreen:
             params = (_number(record.params[key]) if key in record.params else "" for key in keys)
             state = record.state if record.same_as is None else f"= trial {record.same_as}"
             table.add_row(str(record.number), state, *shown, str(record.epochs), seconds, *params, style=style)
-        if running is not None:
+        for running in list(self._running.values()):
             value = f"{running.value:.6g}" if running.value is not None else "-"
             shown = [value if goal.is_single or name == goal.main else "" for name in values]
             seconds = f"{time.monotonic() - running.started:.1f} s"

@@ -46,6 +46,10 @@ class StudyFolder:
     def plots(self) -> Path:
         return self.path / "plots"
 
+    def worker_log(self, number: int) -> Path:
+        """Return the file of what a worker wrote to stderr."""
+        return self.path / "workers" / f"worker_{number}.log"
+
     def trial(self, number: int) -> RunDir:
         """Return the run folder of a trial."""
         return RunDir(self.path / f"trial_{number:04d}")

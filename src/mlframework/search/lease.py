@@ -147,6 +147,12 @@ class Leases:
         """Return how many places were claimed so far."""
         return len(self._ledger.read())
 
+    def pending(self, unfinished: Callable[[], set[int]]) -> list[Lease]:
+        """Return the leases of places whose trial is not finished, or not yet made; see `claim` for `unfinished`."""
+        leases = self._ledger.read()
+        still_open = unfinished()
+        return [lease for lease in leases if lease.trial is None or lease.trial in still_open]
+
     def bind(self, lease: Lease, trial: int) -> Lease:
         """Say with which trial a place is filled.
 

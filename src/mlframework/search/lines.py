@@ -27,7 +27,13 @@ class Silent:
     def trial_ended(self, number: int) -> None:
         """Say nothing."""
 
-    def trial_lost(self, number: int) -> None:
+    def trial_lost(self, number: int, why: str) -> None:
+        """Say nothing."""
+
+    def waiting(self, n_trials: int) -> None:
+        """Say nothing."""
+
+    def news(self, text: str) -> None:
         """Say nothing."""
 
 

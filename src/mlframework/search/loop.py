@@ -10,10 +10,12 @@ from mlframework.search.storage import translated
 from mlframework.search.study import OpenStudy
 from mlframework.search.training_run import LoadSplits, trainer_of_configs
 
+_PAUSE = 0.5  # seconds between two looks at what others still train
+
 
 @dataclass(frozen=True)
 class SearchEnd:
-    """Why a search ended: `done`, `timeout`, or `others` while other workers still train the last trials."""
+    """Why a search ended: `done`, `timeout`, or `others` where another process trained the study's last trial."""
 
     why: str
     records: list[TrialRecord]
@@ -25,9 +27,10 @@ def search(study: OpenStudy, load: LoadSplits, watcher: Watcher) -> SearchEnd:
 
 
 def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEnd:
-    """Run trials until the study has all that it may have.
+    """Run trials until the study has all that it may have, and each of them is finished.
 
-    After every trial the best config and the results are written, so that a search can be ended at any time.
+    Where others train the last ones, they are waited for: should one of them die, its trial is gone on with here. After
+    every trial the best config and the results are written, so that a search can be ended at any time.
 
     Raises:
         RunError: the study's folder cannot be written.
@@ -35,17 +38,39 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
     """
     started = time.monotonic()
     timeout = study.spec.timeout
+    mine: int | None = None
+    waiting: set[int] = set()
     while timeout is None or time.monotonic() - started < timeout:
         with translated(study.spec.storage):
             lease = study.leases.claim(study.n_trials, study.unfinished)
-        if lease is None:
+            pending = study.leases.pending(study.unfinished) if lease is None else []
+        if lease is not None:
+            waiting = set()
+            try:
+                mine = run_place(study, lease, trainer, watcher)
+            finally:
+                write_outputs(study)
+        elif pending:
+            waiting = _wait(waiting, {each.place for each in pending}, watcher)
+        else:
             records = write_outputs(study)
-            return SearchEnd("others" if any(r.state == "running" for r in records) else "done", records)
-        try:
-            run_place(study, lease, trainer, watcher)
-        finally:
-            write_outputs(study)
+            return SearchEnd("others" if waiting or not _ends_with(study, mine) else "done", records)
     return SearchEnd("timeout", write_outputs(study))
+
+
+def _wait(known: set[int], places: set[int], watcher: Watcher) -> set[int]:
+    """Wait a moment for the trials of other processes, which is said once; return the places that are waited for."""
+    if not known:
+        watcher.waiting(len(places))
+    time.sleep(_PAUSE)
+    return places
+
+
+def _ends_with(study: OpenStudy, mine: int | None) -> bool:
+    """Whether the last trial that this process has trained is the study's last; true where it has trained none."""
+    ended = [trial for trial in study.trials() if trial.datetime_complete is not None and TrialRecord.of(trial).counts]
+    last = max(ended, key=lambda trial: (trial.datetime_complete, trial.number), default=None)
+    return mine is None or last is None or last.number == mine
 
 
 def write_outputs(study: OpenStudy) -> list[TrialRecord]:

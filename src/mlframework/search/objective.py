@@ -66,8 +66,14 @@ class Watcher(Protocol):
     def trial_ended(self, number: int) -> None:
         """A trial ended, and the storage knows it."""
 
-    def trial_lost(self, number: int) -> None:
-        """Another worker owns the trial now."""
+    def trial_lost(self, number: int, why: str) -> None:
+        """Whoever trained the trial does so no longer, and another one goes on with it."""
+
+    def waiting(self, n_trials: int) -> None:
+        """There is nothing more to begin: the last trials are those of other processes."""
+
+    def news(self, text: str) -> None:
+        """Something happened that the user should know."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +97,11 @@ class Outcome:
     same_as: int | None = None
 
 
-def run_place(study: OpenStudy, lease: Lease, trainer: Trainer, watcher: Watcher) -> None:
+def run_place(study: OpenStudy, lease: Lease, trainer: Trainer, watcher: Watcher) -> int | None:
     """Train the trial of a claimed place to its end, and tell the storage; what it draws in vain is drawn again.
+
+    Returns:
+        The trial's number, or None where another worker took it over.
 
     Raises:
         RunError: the study's folder cannot be written: nothing further can work.
@@ -118,10 +127,11 @@ def run_place(study: OpenStudy, lease: Lease, trainer: Trainer, watcher: Watcher
                 _tell(study.study, trial, outcome)
             watcher.trial_ended(trial.number)
             if outcome.redrawn is None:
-                return
+                return trial.number
     except LeaseLost:
         if trial is not None:
-            watcher.trial_lost(trial.number)
+            watcher.trial_lost(trial.number, "taken over by another process; this one lets go of it")
+        return None
     except BaseException:
         # Where the storage is gone, the lease runs out by itself; what is raised is why the search ends.
         with suppress(StorageError), translated(spec.storage):

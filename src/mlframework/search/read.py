@@ -64,13 +64,16 @@ class ReadConfig:
         return resolved
 
 
-def read_config(path: str | Document, options: Mapping[str, str], hyperparameters: str | None = None) -> ReadConfig:
+def read_config(
+    path: str | Document, options: Mapping[str, str], hyperparameters: str | None = None, at_once: int = 1
+) -> ReadConfig:
     """Read a config file.
 
     Args:
         path: of the YAML file, or what was read from one.
         options: overrides as the command line gave them: `{"lr": "0.01"}`.
         hyperparameters: a best_hyperparameters.json whose values come before the overrides.
+        at_once: how many trials are trained at once on this machine: they share its threads.
 
     Raises:
         ConfigError: with every problem of the file, of the overrides and of the search space.
@@ -85,7 +88,7 @@ def read_config(path: str | Document, options: Mapping[str, str], hyperparameter
     document, overrides, dropped = apply_options(ConfigFile, document, options)
     config, problems = check(ConfigFile, document)
     parameters = _parameters(document, problems)
-    base = _base(document) if config is None else resolve_threads(_base(document))
+    base = _base(document) if config is None else resolve_threads(_base(document), at_once)
     space, in_space = _space(parameters, base, document, problems)
     conflicts = in_space if in_space and not _in_space_as_written(written, overrides) else []
     if config is None or in_space != conflicts:

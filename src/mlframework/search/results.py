@@ -89,6 +89,11 @@ class TrialRecord:
         """Whether it is one of the study's trials."""
         return self.state not in (*REDRAWN_STATES, "imported")
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is one of the study's trials, and done with."""
+        return self.counts and self.state != "running"
+
     @classmethod
     def of(cls, trial: FrozenTrial) -> TrialRecord:
         """Return the record of one of Optuna's trials."""

@@ -82,7 +82,9 @@ def options_of(overrides: Mapping[str, Any]) -> dict[str, str]:
     return options
 
 
-def read_any(config: str | Path | Mapping[str, Any] | ConfigFile, overrides: Mapping[str, Any]) -> ReadConfig:
+def read_any(
+    config: str | Path | Mapping[str, Any] | ConfigFile, overrides: Mapping[str, Any], at_once: int = 1
+) -> ReadConfig:
     """Read a config file, a tree of one, or one that was loaded already, with overrides.
 
     Raises:
@@ -90,7 +92,7 @@ def read_any(config: str | Path | Mapping[str, Any] | ConfigFile, overrides: Map
     """
     from mlframework.search.read import read_config
 
-    return read_config(_source(config), options_of(overrides))
+    return read_config(_source(config), options_of(overrides), at_once=at_once)
 
 
 def _source(config: str | Path | Mapping[str, Any] | ConfigFile) -> str | Document:
@@ -175,7 +177,7 @@ def require_best(records: Sequence[TrialRecord], goal: Goal) -> TrialRecord:
 
 def search_config(
     config: str | Path | Mapping[str, Any] | ConfigFile, *, resume: bool = False, add_trials: int = 0,
-    progress: bool = False, **overrides: Any,
+    workers: int = 1, progress: bool = False, **overrides: Any,
 ) -> SearchResult:  # fmt: skip
     """Search the hyperparameters that a config's `search:` section names, as `ml-search` does.
 
@@ -183,6 +185,7 @@ def search_config(
         config: the YAML file, a tree of one, or what `load_config` returned.
         resume: go on with the study where it exists, or join it while other processes search.
         add_trials: with `resume`: so many trials more than the study has.
+        workers: how many processes of this machine search.
         progress: write a line a trial to stdout.
         overrides: settings by their dotted key or their last part: `lr=0.1`, `n_trials=20`, `**{"optimizer.lr": 0.1}`.
 
@@ -195,16 +198,16 @@ def search_config(
     if add_trials and (not resume or "n_trials" in overrides):
         what = "adds to a study that exists: give resume=True with it, and leave out n_trials"
         raise ConfigError([Problem("search", "add_trials", what)])
-    read = read_any(config, overrides)
+    read = read_any(config, overrides, workers)
     require_search(read)
     study = open_search(read, resume, add_trials)
     from mlframework.search.lines import watcher_of
-    from mlframework.search.loop import search
     from mlframework.search.results import pick
+    from mlframework.search.workers.launch import Workers, search_as
 
     if progress:
         sys.stdout.write("".join(f"{line}\n" for line in study.news))
-    end = search(study, load, watcher_of(study, progress))
+    end = search_as(study, read, Workers(workers), load, watcher_of(study, progress))
     spec = study.spec
     require_best(end.records, spec.goal)
     assert read.config.search is not None

@@ -1,0 +1,75 @@
+"""The process of a worker, which `ml-search --workers` starts: no command for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
+
+from mlframework.cli import console
+
+if TYPE_CHECKING:
+    from mlframework.search.workers.job import Event
+
+
+def main() -> None:
+    """Entry point: the job is the first line of stdin, events are lines of stdout."""
+    console.run(_main)
+
+
+def _main() -> None:
+    # Whatever prints must not get among the events.
+    events = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    # Not sys.stdin, whose lock a thread that still reads would hold when the process ends.
+    with open(0, "rb", buffering=0, closefd=False) as given:
+        line = given.readline().decode()
+    threading.Thread(target=_leave_with_parent, name="parent", daemon=True).start()
+    send = _sender(events)
+    from mlframework.search.workers.job import Job
+    from mlframework.search.workers.work import work
+
+    _send_warnings(send)
+    work(Job.from_json(line), send)
+
+
+def _sender(events: TextIO) -> Callable[[Event], None]:
+    lock = threading.Lock()
+
+    def send(event: Event) -> None:
+        with lock:
+            events.write(json.dumps(event) + "\n")
+
+    return send
+
+
+def _send_warnings(send: Callable[[Event], None]) -> None:
+    """Our own warnings are news for the user; what else is warned of goes into the log."""
+    show = warnings.showwarning
+
+    def showwarning(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        file: TextIO | None = None, line: str | None = None,
+    ) -> None:  # fmt: skip
+        if category is UserWarning and "mlframework" in filename:
+            send({"event": "news", "text": f"warning: {message}"})
+        else:
+            show(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = showwarning
+
+
+def _leave_with_parent() -> None:
+    """Leave when the parent is gone, however it went: the pipe that it holds comes to its end."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""What a worker does: search the study that its parent has made, and say what happens."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mlframework.config.yaml import Document
+from mlframework.errors import MlframeworkError
+from mlframework.search.loop import search
+from mlframework.search.read import read_config
+from mlframework.search.start import load, open_search
+from mlframework.search.workers.job import Event, Job
+
+Send = Callable[[Event], None]
+
+
+def work(job: Job, send: Send) -> None:
+    """Search until the study has all its trials; what happens is sent.
+
+    Raises:
+        MlframeworkError: the search can't go on; its message was sent.
+    """
+    try:
+        with warnings.catch_warnings():
+            # The parent has said all that there is to be said about the config.
+            warnings.simplefilter("ignore", UserWarning)
+            read = read_config(Document(dict(job.tree), job.name), {})
+            study = open_search(read, resume=True, add_trials=0)
+        end = search(study, load, Speaker(send))
+        send({"event": "end", "why": end.why})
+    except MlframeworkError as error:
+        send({"event": "error", "kind": type(error).__name__, "message": str(error)})
+        raise
+
+
+class Speaker:
+    """Watches a worker's search, and says what it sees."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    def trial_started(self, number: int, params: Mapping[str, Any], num_epochs: int) -> None:
+        """Say so."""
+        self._send({"event": "trial_started", "number": number, "params": dict(params), "num_epochs": num_epochs})
+
+    def epoch_ended(self, number: int, epoch: int, value: float) -> None:
+        """Say so."""
+        self._send({"event": "epoch_ended", "number": number, "epoch": epoch, "value": value})
+
+    def trial_ended(self, number: int) -> None:
+        """Say so."""
+        self._send({"event": "trial_ended", "number": number})
+
+    def trial_lost(self, number: int, why: str) -> None:
+        """Say so."""
+        self._send({"event": "trial_lost", "number": number, "why": why})
+
+    def waiting(self, n_trials: int) -> None:
+        """Say nothing: the parent shows what the others train."""
+
+    def news(self, text: str) -> None:
+        """Say so."""
+        self._send({"event": "news", "text": text})
