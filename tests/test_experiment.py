@@ -22,12 +22,11 @@ from mlframework.experiment import (
     export,
     load_data,
     refit,
-    resolve_threads,
     start_run,
     train,
 )
 from mlframework.final import final_epochs, mark_final, run_final
-from mlframework.learners.base import Learner
+from mlframework.learners.base import Learner, resolve_threads
 from mlframework.runs import RunDir, read_json
 from mlframework.training.callbacks import History
 

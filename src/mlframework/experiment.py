@@ -25,7 +25,7 @@ from mlframework.data import DataConfig, load_splits
 from mlframework.data.images import ImageExamples
 from mlframework.data.splits import Splits
 from mlframework.errors import TrainingError
-from mlframework.learners.base import Learner, LearnerSpec, n_threads
+from mlframework.learners.base import Learner, LearnerSpec
 from mlframework.learners.ranking import require_items
 from mlframework.metrics import METRICS, Direction, MetricName, direction_of, shown, tasks_of
 from mlframework.models import MODELS, ModelConfig
@@ -161,19 +161,6 @@ def load_data(config: ExperimentConfig) -> Splits[Any]:
     if config.data.type == "interactions":
         require_items((config.metric, *config.metrics), len(splits.train.catalogue.items))
     return splits
-
-
-def resolve_threads(tree: Mapping[str, Any], at_once: int = 1) -> dict[str, Any]:
-    """Return the tree with `training.num_threads` written out: the number changes the last digits of a result.
-
-    Args:
-        tree: of a training run.
-        at_once: how many trainings share the threads that there are.
-    """
-    training = dict(tree.get("training") or {})
-    if training.get("num_threads") is None:
-        training["num_threads"] = max(1, n_threads() // at_once)
-    return {**tree, "training": training}
 
 
 def start_run(run: RunDir, tree: Mapping[str, Any]) -> None:

@@ -13,8 +13,10 @@ import sys
 
 import optuna
 
-from mlframework.search.lease import Leases, open_ledger
-from mlframework.search.objective import Outcome, _open_trial, _tell
+from mlframework.search.lease import Leases
+from mlframework.search.ledgers import open_ledger
+from mlframework.search.objective import Outcome, _tell
+from mlframework.search.places import open_trial
 from mlframework.search.storage import open_storage
 
 url, name, count, n_places = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -47,7 +49,7 @@ barrier.wait(60)
 if count:
     done = []
     while (lease := leases.claim(n_places, unfinished)) is not None:
-        trial = _open_trial(study, lease)
+        trial = open_trial(study, lease)
         lease = leases.bind(lease, trial.number)
         _tell(study, trial, Outcome("FAIL", reason=f"by {os.getpid()}"))
         done.append((lease.place, lease.token, trial.number))
@@ -56,7 +58,7 @@ else:
     say(places=[leases.claim(n_places, unfinished).place for _ in range(2)])
     wait()
     lease = leases.claim(n_places, unfinished)
-    trial = _open_trial(study, lease)
+    trial = open_trial(study, lease)
     say(place=lease.place, trial=trial.number)
     os.kill(os.getpid(), signal.SIGKILL)
 wait()

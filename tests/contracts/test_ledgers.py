@@ -21,8 +21,10 @@ from optuna.storages import BaseStorage
 
 from mlframework.errors import LeaseLost
 from mlframework.plans import Evaluation
-from mlframework.search.lease import Heartbeat, Lease, Leases, Ledger, open_ledger, owner_of_this_process
-from mlframework.search.objective import Outcome, _open_trial, _tell
+from mlframework.search.lease import Heartbeat, Lease, Leases, Ledger, owner_of_this_process
+from mlframework.search.ledgers import open_ledger
+from mlframework.search.objective import Outcome, _tell
+from mlframework.search.places import open_trial
 from mlframework.search.storage import open_storage
 
 WORKER = Path(__file__).with_name("ledger_worker.py")
@@ -169,7 +171,7 @@ def test_an_expired_lease_is_taken_over_and_its_owner_finds_out(kept: Kept) -> N
     paused = kept.leases(seconds=0)
     mine = kept.claim(leases=paused)
     assert mine is not None
-    mine = paused.bind(mine, _open_trial(kept.study, mine).number)
+    mine = paused.bind(mine, open_trial(kept.study, mine).number)
     taken = kept.claim()
     assert taken is not None
     assert (taken.place, taken.token, taken.trial) == (mine.place, mine.token + 1, mine.trial)
@@ -184,9 +186,9 @@ def test_an_expired_lease_is_taken_over_and_its_owner_finds_out(kept: Kept) -> N
 def test_the_first_commit_wins(kept: Kept) -> None:
     lease = kept.claim()
     assert lease is not None
-    first, second = _open_trial(kept.study, lease), None
+    first, second = open_trial(kept.study, lease), None
     lease = kept.leases().bind(lease, first.number)
-    second = _open_trial(kept.study, lease)
+    second = open_trial(kept.study, lease)
     assert second.number == first.number
     _tell(kept.study, second, Outcome("COMPLETE", Evaluation(0.75, 2, {"val_acc": 0.75}, []), {"val_acc": 0.75}))
     with pytest.raises(LeaseLost, match="finished by another worker"):
@@ -194,14 +196,14 @@ def test_the_first_commit_wins(kept: Kept) -> None:
     (trial,) = kept.study.get_trials()
     assert (trial.value, trial.user_attrs["mlframework:best_epoch"]) == (0.75, 2)
     with pytest.raises(LeaseLost, match="trial 0 was finished by another worker"):
-        _open_trial(kept.study, lease)
+        open_trial(kept.study, lease)
 
 
 def test_release_lets_another_claim_at_once(kept: Kept) -> None:
     mine = kept.leases()
     lease = kept.claim(n_places=1, leases=mine)
     assert lease is not None
-    lease = mine.bind(lease, _open_trial(kept.study, lease).number)
+    lease = mine.bind(lease, open_trial(kept.study, lease).number)
     assert kept.claim(n_places=1) is None
     mine.release(lease)
     taken = kept.claim(n_places=1)
@@ -213,7 +215,7 @@ def test_the_place_of_a_finished_trial_is_never_claimed_again(kept: Kept) -> Non
     for state in ("COMPLETE", "PRUNED", "FAIL"):
         lease = kept.claim(leases=expired)
         assert lease is not None and lease.token == 0
-        trial = _open_trial(kept.study, lease)
+        trial = open_trial(kept.study, lease)
         expired.bind(lease, trial.number)
         value = Evaluation(1.0, 1, {"val_acc": 1.0}, []) if state == "COMPLETE" else None
         _tell(kept.study, trial, Outcome(state, value, value and value.metrics))
@@ -225,7 +227,7 @@ def test_an_unfinished_trial_comes_before_a_new_one(kept: Kept) -> None:
     mine = kept.leases()
     lease = kept.claim(leases=mine)
     assert lease is not None
-    mine.release(mine.bind(lease, _open_trial(kept.study, lease).number))
+    mine.release(mine.bind(lease, open_trial(kept.study, lease).number))
     assert (taken := kept.claim(n_places=10)) is not None and (taken.place, taken.token) == (0, 1)
 
 
@@ -245,8 +247,8 @@ def test_a_process_keeps_its_places_until_it_is_dead(kept: Kept) -> None:
     assert kept.read()[2].trial is None, "it died before it bound the place to the trial that it made for it"
     first = kept.claim(n_places=3)
     assert first is not None and (first.place, first.token) == (2, 1)
-    assert _open_trial(kept.study, first).number == 0, "the trial is not lost"
-    assert [_open_trial(kept.study, lease).number for lease in (taken, first)] == [1, 0], "and goes with no other place"
+    assert open_trial(kept.study, first).number == 0, "the trial is not lost"
+    assert [open_trial(kept.study, lease).number for lease in (taken, first)] == [1, 0], "and goes with no other place"
     assert len(kept.study.get_trials()) == 2, "none was added"
     assert kept.claim(n_places=3) is None
 

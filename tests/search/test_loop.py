@@ -29,7 +29,8 @@ from mlframework.models.mlp import Mlp
 from mlframework.plans import Evaluation, Folds, Report, SingleSplit
 from mlframework.runs import RunDir
 from mlframework.search import loop
-from mlframework.search.lease import Lease, open_ledger
+from mlframework.search.lease import Lease
+from mlframework.search.ledgers import open_ledger
 from mlframework.search.loop import search
 from mlframework.search.start import load as _load
 from mlframework.search.storage import open_storage

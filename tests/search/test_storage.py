@@ -148,7 +148,7 @@ def test_sqlite_writes_ahead_so_that_readers_do_not_wait_for_writers(here: Path)
 
 OPENING = """
 import multiprocessing, os, sys, optuna
-from mlframework.search.lease import open_ledger
+from mlframework.search.ledgers import open_ledger
 from mlframework.search.storage import open_storage
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 barrier = multiprocessing.get_context("fork").Barrier(4)

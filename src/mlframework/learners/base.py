@@ -188,6 +188,19 @@ def n_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def resolve_threads(tree: Mapping[str, Any], at_once: int = 1) -> dict[str, Any]:
+    """Return the tree with `training.num_threads` written out: the number changes the last digits of a result.
+
+    Args:
+        tree: of a training run.
+        at_once: how many trainings share the threads that there are.
+    """
+    training = dict(tree.get("training") or {})
+    if training.get("num_threads") is None:
+        training["num_threads"] = max(1, n_threads() // at_once)
+    return {**tree, "training": training}
+
+
 def wanted_metrics(task: Task, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return what is computed of each split, by names without split: what always is, and what is asked for.
 

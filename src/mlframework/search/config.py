@@ -70,6 +70,9 @@ class SearchConfig(Config):
     lease_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Seconds without a sign of life after which a process on another machine is taken for dead, and its trial taken over."""
 
+    storage_patience: Annotated[float, Field(ge=0)] = 300.0
+    """Seconds for which a database that does not answer is waited for, once the search has begun."""
+
     @model_validator(mode="before")
     @classmethod
     def _algorithm_is_a_sampler(cls, section: Any) -> Any:

@@ -6,8 +6,7 @@ place is filled. A lease that ran out, or whose process is dead, is taken over t
 raises the place's token: an owner that was only paused finds a newer token when it looks, and lets go. What a worker
 finally tells the storage counts once, since Optuna finishes a trial only once: the first commit wins.
 
-Two forms: a table beside Optuna's in a database, where an update that names the old token is atomic; and attributes
-of the study in a journal, whose order all readers agree on.
+`ledgers` has the two forms in which leases are kept.
 """
 
 from __future__ import annotations
@@ -18,19 +17,17 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 from mlframework.errors import LeaseLost
-
-if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-    from sqlalchemy import Engine, Table
+from mlframework.search.patience import Patience
 
 RENEWALS_PER_LEASE = 4
+_SOON = 1.0  # seconds until a beat that failed is tried again
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,12 @@ def _start_time(pid: int) -> str | None:
 
 def is_dead(lease: Lease, now: float) -> bool:
     """Whether a lease may be taken over: it ran out, or its process is known to be gone."""
-    if lease.expires <= now:
+    return lease.expires <= now or is_gone(lease)
+
+
+def is_gone(lease: Lease) -> bool:
+    """Whether a lease was let go, or its process is known to be gone."""
+    if lease.expires <= 0:
         return True
     host, namespace, pid, started, _ = lease.owner.split("|")
     if (host, namespace) != _here() or not namespace or not started:
@@ -111,10 +113,12 @@ class Leases:
     Args:
         ledger: where they are kept.
         seconds: how long a lease lasts without being renewed.
+        patience: waits for a storage that is away.
     """
 
-    def __init__(self, ledger: Ledger, seconds: float) -> None:
+    def __init__(self, ledger: Ledger, seconds: float, patience: Patience | None = None) -> None:
         self._ledger, self._seconds = ledger, seconds
+        self._patience = patience or Patience(0, "")
         self._owner = owner_of_this_process()
 
     def claim(self, n_places: int, unfinished: Callable[[], set[int]]) -> Lease | None:
@@ -127,10 +131,15 @@ class Leases:
             unfinished: reads the numbers of the trials that are not finished. It is asked after the leases were read:
                 what a worker finished before its death is then seen to be finished.
         """
+        return self._patience(lambda: self._claim(n_places, unfinished))
+
+    def _claim(self, n_places: int, unfinished: Callable[[], set[int]]) -> Lease | None:
         while True:
             leases = self._ledger.read()
             now = time.time()
-            dead = [lease for lease in leases if is_dead(lease, now)]
+            # After an outage all leases may have run out: the living get time to renew theirs.
+            may_be_late = self._patience.outage_within(self._seconds)
+            dead = [lease for lease in leases if is_gone(lease) or (lease.expires <= now and not may_be_late)]
             still_open = unfinished() if dead else set()
             for lease in dead:
                 if lease.trial is None or lease.trial in still_open:
@@ -145,11 +154,11 @@ class Leases:
 
     def places(self) -> int:
         """Return how many places were claimed so far."""
-        return len(self._ledger.read())
+        return len(self._patience(self._ledger.read))
 
     def pending(self, unfinished: Callable[[], set[int]]) -> list[Lease]:
         """Return the leases of places whose trial is not finished, or not yet made; see `claim` for `unfinished`."""
-        leases = self._ledger.read()
+        leases = self._patience(self._ledger.read)
         still_open = unfinished()
         return [lease for lease in leases if lease.trial is None or lease.trial in still_open]
 
@@ -159,10 +168,18 @@ class Leases:
         Raises:
             LeaseLost: another worker owns the place.
         """
-        return self._write(replace(lease, trial=trial, expires=time.time() + self._seconds))
+        return self._patience(lambda: self._write(replace(lease, trial=trial, expires=time.time() + self._seconds)))
 
     def renew(self, lease: Lease) -> Lease:
         """Make a lease last from now on.
+
+        Raises:
+            LeaseLost: another worker owns the place.
+        """
+        return self._patience(lambda: self.beat(lease))
+
+    def beat(self, lease: Lease) -> Lease:
+        """Renew a lease, without waiting for a storage that is away.
 
         Raises:
             LeaseLost: another worker owns the place.
@@ -213,150 +230,13 @@ class Heartbeat:
             raise LeaseLost(f"trial {self._lease.trial} was taken over by another worker")
 
     def _beat(self) -> None:
-        while not self._done.wait(self._seconds / RENEWALS_PER_LEASE):
+        regular = pause = self._seconds / RENEWALS_PER_LEASE
+        while not self._done.wait(pause):
             try:
-                self._leases.renew(self._lease)
+                self._leases.beat(self._lease)
+                pause = regular
             except LeaseLost:
                 self._lost.set()
                 return
-            except Exception:  # noqa: BLE001 - a storage that is away for a moment: the next beat tries again
-                continue
-
-
-class DatabaseLedger:
-    """The leases in a table of their own, beside Optuna's."""
-
-    def __init__(self, engine: Engine, study_id: int) -> None:
-        from sqlalchemy import DDL, Column, Float, Integer, MetaData, String, Table, event
-
-        self._engine, self._study_id = engine, study_id
-        self._table: Table = Table(
-            "mlframework_leases",
-            MetaData(),
-            Column("study_id", Integer, primary_key=True),
-            Column("place", Integer, primary_key=True),
-            Column("token", Integer, nullable=False),
-            Column("owner", String(512), nullable=False),
-            Column("expires", Float, nullable=False),
-            Column("trial", Integer),
-        )
-        # SQLite gives the number of a study that was deleted to the next one, which must not find old leases.
-        forget = DDL(  # type: ignore[no-untyped-call]
-            "CREATE TRIGGER IF NOT EXISTS mlframework_forget_leases AFTER DELETE ON studies "
-            "BEGIN DELETE FROM mlframework_leases WHERE study_id = OLD.study_id; END"
-        )
-        event.listen(self._table, "after_create", forget.execute_if(dialect="sqlite"))
-        self._create_table()
-
-    def _create_table(self) -> None:
-        from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
-
-        try:
-            self._table.create(self._engine, checkfirst=True)
-        except (IntegrityError, OperationalError, ProgrammingError):
-            # Another worker made it between the check and the creation; a real fault shows in the first read.
-            self.read()
-
-    def read(self) -> list[Lease]:
-        """Return the lease in force of each place, in order."""
-        columns = self._table.c
-        query = self._table.select().where(columns.study_id == self._study_id).order_by(columns.place)
-        with self._engine.connect() as connection:
-            rows = connection.execute(query).all()
-        return [Lease(row.place, row.token, row.owner, row.expires, row.trial) for row in rows]
-
-    def insert(self, lease: Lease) -> bool:
-        """Claim a place that nobody has claimed."""
-        from sqlalchemy.exc import IntegrityError
-
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(self._table.insert().values(study_id=self._study_id, **lease.__dict__))
-        except IntegrityError:
-            return False
-        return True
-
-    def replace(self, lease: Lease) -> bool:
-        """Take a place over."""
-        return self._write(lease, lease.token - 1)
-
-    def update(self, lease: Lease) -> bool:
-        """Change a lease that is still in force."""
-        return self._write(lease, lease.token)
-
-    def _write(self, lease: Lease, token_in_force: int) -> bool:
-        columns = self._table.c
-        statement = (
-            self._table.update()
-            .where(columns.study_id == self._study_id, columns.place == lease.place, columns.token == token_in_force)
-            .values(token=lease.token, owner=lease.owner, expires=lease.expires, trial=lease.trial)
-        )
-        with self._engine.begin() as connection:
-            return bool(connection.execute(statement).rowcount == 1)
-
-
-class JournalLedger:
-    """The leases as attributes of the study in a journal, whose entries all readers see in one order.
-
-    A claim is an entry with a name of its own; the first claim of a place and token is the one that holds.
-    """
-
-    def __init__(self, storage: BaseStorage, study_id: int) -> None:
-        self._storage, self._study_id = storage, study_id
-
-    def read(self) -> list[Lease]:
-        """Return the lease in force of each place, in order."""
-        # A copy: the storage goes on filling the same dict, from the heartbeat's thread as well.
-        attributes = dict(self._storage.get_study_system_attrs(self._study_id))
-        winners: dict[tuple[int, int], str] = {}
-        for name, claim in attributes.items():
-            if name.startswith("mlframework:claim:"):
-                winners.setdefault((claim["place"], claim["token"]), claim["owner"])
-        in_force: dict[int, Lease] = {}
-        for (place, token), owner in sorted(winners.items()):
-            state = attributes[_state_key(place, token, owner)]
-            in_force[place] = Lease(place, token, owner, state["expires"], state["trial"])
-        return [in_force[place] for place in sorted(in_force)]
-
-    def insert(self, lease: Lease) -> bool:
-        """Claim a place that nobody has claimed."""
-        return self._claim(lease)
-
-    def replace(self, lease: Lease) -> bool:
-        """Take a place over."""
-        return self._claim(lease)
-
-    def update(self, lease: Lease) -> bool:
-        """Change a lease that is still in force."""
-        self._write_state(lease)
-        return self._holds(lease)
-
-    def _claim(self, lease: Lease) -> bool:
-        self._write_state(lease)
-        claim: dict[str, Any] = {"place": lease.place, "token": lease.token, "owner": lease.owner}
-        name = f"mlframework:claim:{lease.place}:{lease.token}:{lease.owner}"
-        self._storage.set_study_system_attr(self._study_id, name, claim)
-        return self._holds(lease)
-
-    def _write_state(self, lease: Lease) -> None:
-        key = _state_key(lease.place, lease.token, lease.owner)
-        self._storage.set_study_system_attr(self._study_id, key, {"expires": lease.expires, "trial": lease.trial})
-
-    def _holds(self, lease: Lease) -> bool:
-        held: Sequence[Lease] = [each for each in self.read() if each.place == lease.place]
-        return bool(held) and (held[0].token, held[0].owner) == (lease.token, lease.owner)
-
-
-def _state_key(place: int, token: int, owner: str) -> str:
-    return f"mlframework:lease:{place}:{token}:{owner}"
-
-
-def open_ledger(storage: BaseStorage, study_id: int) -> Ledger:
-    """Return the ledger that suits a storage."""
-    from optuna.storages import JournalStorage, RDBStorage
-
-    if isinstance(storage, JournalStorage):
-        return JournalLedger(storage, study_id)
-    # Not the cache that a study wraps its storage in: it has no engine, and two kinds of ledgers would not agree.
-    assert isinstance(storage, RDBStorage)
-    return DatabaseLedger(storage.engine, study_id)
+            except Exception:  # noqa: BLE001 - a storage that is away: it is tried again soon
+                pause = min(regular, _SOON)

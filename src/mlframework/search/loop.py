@@ -36,6 +36,7 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
         RunError: the study's folder cannot be written.
         StorageError: the storage does not answer.
     """
+    study.patience.say = watcher.news
     started = time.monotonic()
     timeout = study.spec.timeout
     mine: int | None = None

@@ -19,11 +19,11 @@ from mlframework.errors import (
 from mlframework.plans import Evaluation, Report
 from mlframework.runs import write_text
 from mlframework.search.draws import Verdict, judge, sampler_of
-from mlframework.search.duplicates import PARTS, PLACE, REDRAWN, SAME_AS
+from mlframework.search.duplicates import PARTS, REDRAWN, SAME_AS
 from mlframework.search.goal import Goal, resources
-from mlframework.search.head_start import enqueued
 from mlframework.search.lease import Heartbeat, Lease
 from mlframework.search.matched import matching_of
+from mlframework.search.places import open_trial
 from mlframework.search.primary import reporting
 from mlframework.search.pruners import WilcoxonPruner
 from mlframework.search.results import BEST_EPOCH, METRICS, TOOK, VALUE, VALUES, TrialRecord
@@ -117,14 +117,13 @@ def run_place(study: OpenStudy, lease: Lease, trainer: Trainer, watcher: Watcher
                 # A place that was never bound to a trial has drawn nothing yet.
                 trials = [] if lease.trial is None else study.trials()
                 study.study.sampler = sampler_of(spec, lease.place, trials)
-                trial = _open_trial(study.study, lease)
+                held = lease
+                trial = study.patience(lambda: open_trial(study.study, held))  # noqa: B023 - called at once
                 lease = study.leases.bind(lease, trial.number)
             with Heartbeat(study.leases, lease, spec.lease_seconds) as heartbeat:
                 outcome = _attempt(study, trial, lease.place, trainer, watcher, heartbeat)
             with translated(spec.storage):
-                # The last look before the commit: whoever lost the place meanwhile must not tell.
-                study.leases.renew(lease)
-                _tell(study.study, trial, outcome)
+                _commit(study, lease, trial, outcome)
             watcher.trial_ended(trial.number)
             if outcome.redrawn is None:
                 return trial.number
@@ -133,37 +132,11 @@ def run_place(study: OpenStudy, lease: Lease, trainer: Trainer, watcher: Watcher
             watcher.trial_lost(trial.number, "taken over by another process; this one lets go of it")
         return None
     except BaseException:
+        study.patience.hurry()
         # Where the storage is gone, the lease runs out by itself; what is raised is why the search ends.
         with suppress(StorageError), translated(spec.storage):
             study.leases.release(lease)
         raise
-
-
-def _open_trial(study: Study, lease: Lease) -> Trial:
-    """Return the place's trial: the one that a former owner left, or a new one.
-
-    The trial is made with its place in it, so that a death between making and binding loses no trial.
-    """
-    from optuna.trial import Trial, TrialState, create_trial
-
-    storage = study._storage
-    bound = [frozen for frozen in study.get_trials(deepcopy=False) if frozen.number == lease.trial]
-    is_open = not bound or REDRAWN in bound[0].user_attrs
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    left = [frozen for frozen in running if frozen.number == lease.trial]
-    left += [frozen for frozen in running if is_open and frozen.user_attrs.get(PLACE) == lease.place]
-    if left:
-        return Trial(study, left[0]._trial_id)
-    if not is_open:
-        raise LeaseLost(f"trial {lease.trial} was finished by another worker")
-    # What is drawn again is not what was to be tried first.
-    first = enqueued(study, lease.place) if lease.trial is None else None
-    template = create_trial(
-        state=TrialState.RUNNING,
-        user_attrs={PLACE: lease.place},
-        system_attrs={"fixed_params": first} if first else {},
-    )
-    return Trial(study, storage.create_new_trial(study._study_id, template_trial=template))
 
 
 def _attempt(
@@ -271,6 +244,18 @@ class _Reports:
             return None
         best = rivals[0]
         return self._matching.reason(parts, best.number, best.parts, spec.direction, spec.plan.part, spec.plan.n_parts)
+
+
+def _commit(study: OpenStudy, lease: Lease, trial: Trial, outcome: Outcome) -> None:
+    # The last look before: whoever lost the place meanwhile must not tell.
+    study.leases.renew(lease)
+    try:
+        _tell(study.study, trial, outcome)
+    except LeaseLost:
+        if not study.patience.outage_within(study.spec.lease_seconds):
+            raise
+        # Who still owns the place was the one to finish it: the first answer got lost with the connection.
+        study.leases.renew(lease)
 
 
 def _tell(study: Study, trial: Trial, outcome: Outcome) -> None:

@@ -13,7 +13,7 @@ from mlframework.config.decode import check, expanded, reading_order
 from mlframework.config.override import apply_options, apply_to_document, get, without
 from mlframework.config.yaml import Document
 from mlframework.errors import ConfigError, Problem, RunError
-from mlframework.experiment import resolve_threads
+from mlframework.learners.base import resolve_threads
 from mlframework.metrics import RESOURCES, direction_of, names
 from mlframework.models import MODELS
 from mlframework.runs import read_json

@@ -75,6 +75,7 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
         pruner=search.pruner,
         plan=build_plan(search.cross_validation, search.repeats),
         lease_seconds=search.lease_seconds,
+        storage_patience=search.storage_patience,
         fingerprint=_fingerprint(read, space),
         on_duplicate=on_duplicate,
         head_start=head_start,

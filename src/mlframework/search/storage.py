@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlframework.config.decode import expand
 from mlframework.errors import MissingExtraError, StorageError
+from mlframework.search.patience import Patience, PatientStorage
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -60,6 +61,17 @@ def open_storage(url: str) -> BaseStorage:
         if address.startswith("journal:///"):
             return _journal(Path(address.removeprefix("journal:///")))
         return _retried(lambda: _database(address))
+
+
+def patient(storage: BaseStorage, url: str, seconds: float) -> BaseStorage:
+    """Return a storage that is waited for while it is away: a database; a file is there or not."""
+    from optuna.storages import RDBStorage, get_storage
+
+    if not isinstance(storage, RDBStorage):
+        return storage
+    # Optuna wraps a database in a cache, which it would not do behind ours.
+    waiting: Any = PatientStorage(get_storage(storage), storage.engine, Patience(seconds, masked(url)))
+    return waiting  # type: ignore[no-any-return]
 
 
 @contextmanager
@@ -152,7 +164,9 @@ def _database(address: str) -> BaseStorage:
     address = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", address)
     is_sqlite = address.startswith("sqlite")
     # SQLite's writers wait for one another; a server's idle connections are tried before they are used.
-    options: dict[str, Any] = {"connect_args": {"timeout": 60}} if is_sqlite else {"pool_pre_ping": True}
+    options: dict[str, Any] = {"connect_args": {"timeout": 60}}
+    if not is_sqlite:
+        options = {"pool_pre_ping": True, "connect_args": _signs_of_life(address)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         storage = RDBStorage(address, engine_kwargs=options)
@@ -160,6 +174,12 @@ def _database(address: str) -> BaseStorage:
         event.listen(storage.engine, "connect", _tune_sqlite)
         storage.engine.dispose()
     return storage
+
+
+def _signs_of_life(address: str) -> dict[str, int]:
+    """Return after how many seconds a silent server is taken for gone: systems wait for hours. The URL may say otherwise."""
+    wanted = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+    return {name: seconds for name, seconds in wanted.items() if f"{name}=" not in address}
 
 
 def _tune_sqlite(connection: Any, _record: object) -> None:

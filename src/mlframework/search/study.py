@@ -18,12 +18,14 @@ from mlframework.search.folder import STUDIES as STUDIES
 from mlframework.search.folder import StudyFolder as StudyFolder
 from mlframework.search.goal import Goal
 from mlframework.search.head_start import HeadStart, give
-from mlframework.search.lease import Leases, open_ledger
+from mlframework.search.lease import RENEWALS_PER_LEASE, Leases, Ledger
+from mlframework.search.ledgers import DatabaseLedger, open_ledger
 from mlframework.search.parameters import Scalar
+from mlframework.search.patience import Patience, PatientStorage
 from mlframework.search.pruners import PrunerConfig
 from mlframework.search.samplers import SamplerConfig
 from mlframework.search.space import Space
-from mlframework.search.storage import masked, translated
+from mlframework.search.storage import masked, patient, translated
 from mlframework.search.versions import changes_of_space, latest, new_version
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class SearchSpec:
         pruner: what stops.
         plan: how a trial is judged.
         lease_seconds: how long a silent worker is waited for.
+        storage_patience: seconds for which a database that does not answer is waited for.
         fingerprint: what trials of one study must have in common.
         shares_best: whether its best hyperparameters go into models/best_hyperparameters.json, too.
     """
@@ -77,6 +80,7 @@ class SearchSpec:
     pruner: PrunerConfig
     plan: Plan
     lease_seconds: float
+    storage_patience: float
     fingerprint: Mapping[str, Any]
     on_duplicate: OnDuplicate
     head_start: HeadStart
@@ -120,6 +124,7 @@ class OpenStudy:
         study: Optuna's study.
         leases: who owns which trial.
         n_trials: trials of the study in all.
+        patience: waits for the storage where it is away.
         news: what opening it did that the user should know: histories imported, the space changed.
     """
 
@@ -127,6 +132,7 @@ class OpenStudy:
     study: Study
     leases: Leases
     n_trials: int
+    patience: Patience
     news: Sequence[str] = ()
 
     def trials(self) -> list[FrozenTrial]:
@@ -177,6 +183,7 @@ def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool) -> OpenStud
     """
     import optuna
 
+    storage = patient(storage, spec.storage, spec.storage_patience)
     has_folder = spec.folder.study.exists()
     before = stored_fingerprint(storage, spec.name, spec.storage)
     if before is not None and not resume:
@@ -203,12 +210,25 @@ def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool) -> OpenStud
         elif not before:
             study.set_user_attr(STARTED_WITH, started_with)
         study.pruner = _pruner(spec)
-        leases = Leases(open_ledger(storage, study._study_id), spec.lease_seconds)
+        ledger = open_ledger(storage, study._study_id)
+        _check_clock(spec, ledger)
+        patience = storage.patience if isinstance(storage, PatientStorage) else Patience(0, "")
+        leases = Leases(ledger, spec.lease_seconds, patience)
         news += give(study, spec.head_start, spec.space, leases.places())
         n_trials = leases.places() + spec.add_trials if spec.add_trials else spec.n_trials
         n_trials = min(n_trials, spec.most_trials or n_trials)
     _write_study_file(spec)
-    return OpenStudy(spec, study, leases, n_trials, news)
+    return OpenStudy(spec, study, leases, n_trials, patience, news)
+
+
+def _check_clock(spec: SearchSpec, ledger: Ledger) -> None:
+    """Refuse a machine whose clock is wrong: its leases would run out early or late."""
+    offset = ledger.clock_offset() if isinstance(ledger, DatabaseLedger) else 0.0
+    if abs(offset) > spec.lease_seconds / RENEWALS_PER_LEASE:
+        raise StudyError(
+            f"this machine's clock and that of {masked(spec.storage)} differ by {abs(offset):.0f} s: trials that are still "
+            "trained would be taken over; set the clocks by NTP, or raise search.lease_seconds"
+        )
 
 
 def _pruner(spec: SearchSpec) -> BasePruner:

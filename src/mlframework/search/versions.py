@@ -15,7 +15,8 @@ from pydantic import TypeAdapter
 
 from mlframework.errors import StudyError
 from mlframework.search.duplicates import REDRAWN
-from mlframework.search.lease import Lease, is_dead, open_ledger
+from mlframework.search.lease import Lease, is_dead
+from mlframework.search.ledgers import open_ledger
 from mlframework.search.parameters import Categorical, Int, LogUniform, Parameter, Uniform
 
 if TYPE_CHECKING:

@@ -148,7 +148,8 @@ def fm_objective(
         DataError: the data can't be used.
         TrainingError: the metric has no meaning for it.
     """
-    from mlframework.experiment import ExperimentConfig, build_learner, load_data, resolve_threads
+    from mlframework.experiment import ExperimentConfig, build_learner, load_data
+    from mlframework.learners.base import resolve_threads
 
     document = Document(dict(config)) if isinstance(config, Mapping) else yaml.read(config)
     document = document.without("search")

@@ -109,6 +109,7 @@ def spec_of(
         pruner=search.pruner,
         plan=SingleSplit(),
         lease_seconds=search.lease_seconds,
+        storage_patience=search.storage_patience,
         fingerprint={
             "metric": SCORE,
             "direction": direction,

@@ -19,6 +19,7 @@ from mlframework.search.workers.job import Event, Job, Launcher, Worker
 
 GRACE = 30.0
 """Seconds that workers have to save and leave before they are killed."""
+_ONCE_IN = 30.0  # seconds
 _DEATHS_IN_VAIN = 3  # of each worker, with no epoch trained by any: it can't be by chance
 
 
@@ -44,6 +45,9 @@ def search_with_workers(
         for number in range(n_workers):
             crew.start(number)
         crew.attend()
+    except BaseException:
+        study.patience.hurry()
+        raise
     finally:
         crew.dismiss()
         records = write_outputs(study)
@@ -70,6 +74,7 @@ class _Crew:
         self._heard: queue.Queue[tuple[int, Event]] = queue.Queue()
         self._members: dict[int, _Member] = {}
         self._in_vain = 0
+        self._news: dict[str, float] = {}
         self.whys: list[str] = []
         self.left = False
 
@@ -123,7 +128,15 @@ class _Crew:
             member.trial = said["number"]
         if name in ("trial_ended", "trial_lost"):
             member.trial = None
+        if name == "news" and not self._is_new(said["text"]):
+            return
         getattr(self._watcher, name)(**said)
+
+    def _is_new(self, text: str) -> bool:
+        """Whether no worker has said so a moment ago: what all of them see is shown once."""
+        now, before = time.monotonic(), self._news.get(text)
+        self._news[text] = now
+        return before is None or now - before > _ONCE_IN
 
     def _bury(self, number: int, member: _Member, event: Event) -> None:
         """Do what the end of a worker asks for.

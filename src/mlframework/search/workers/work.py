@@ -9,8 +9,10 @@ from typing import Any
 from mlframework.config.yaml import Document
 from mlframework.errors import MlframeworkError
 from mlframework.search.loop import search
+from mlframework.search.patience import Patience
 from mlframework.search.read import read_config
 from mlframework.search.start import load, open_search
+from mlframework.search.storage import masked
 from mlframework.search.workers.job import Event, Job
 
 Send = Callable[[Event], None]
@@ -27,7 +29,10 @@ def work(job: Job, send: Send) -> None:
             # The parent has said all that there is to be said about the config.
             warnings.simplefilter("ignore", UserWarning)
             read = read_config(Document(dict(job.tree), job.name), {})
-            study = open_search(read, resume=True, add_trials=0)
+            assert read.config.search is not None
+            # A worker that replaces another one may start while the database is away.
+            patience = Patience(read.config.search.storage_patience, masked(read.config.search.storage))
+            study = patience(lambda: open_search(read, resume=True, add_trials=0))
         end = search(study, load, Speaker(send))
         send({"event": "end", "why": end.why})
     except MlframeworkError as error:
