@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -28,38 +29,68 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[NewDatabase]:
-    """Starts a server; the value makes an empty database and returns its URL."""
+class Server:
+    """A server of this machine, that can be stopped and started."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        # The server refuses to run as root, and pytest's own folders are closed to other users.
+        as_root = os.geteuid() == 0
+        self._user = ["runuser", "-u", "postgres", "--"] if as_root else []
+        if as_root:
+            shutil.chown(folder, "postgres", "postgres")
+        self._folder, self._data, self._port = folder, folder / "data", free_port()
+        self._control = (str(programs / "pg_ctl"), "-D", str(self._data))
+        self._run(
+            str(programs / "initdb"), "-D", str(self._data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8"
+        )
+
+    def start(self) -> None:
+        """Start it; it answers from then on."""
+        options = f"-c listen_addresses=127.0.0.1 -c fsync=off -p {self._port} -k {self._folder}"
+        self._run(*self._control, "-w", "-l", str(self._data / "server.log"), "-o", options, "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it: `fast` tells the clients, `immediate` is as good as a crash."""
+        self._run(*self._control, "-m", mode, "stop")
+
+    def new_database(self) -> str:
+        """Make an empty database, and return its URL."""
+        import psycopg
+
+        name = f"d{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(f"postgresql://postgres@127.0.0.1:{self._port}/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return f"postgresql://postgres@127.0.0.1:{self._port}/{name}"
+
+    def _run(self, *command: str) -> None:
+        with (self._folder / "log").open("a") as log:
+            subprocess.run(
+                [*self._user, *command], check=True, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/"
+            )
+
+
+@contextmanager
+def running_server() -> Iterator[Server]:
+    """Start a server, and stop it at the end; skips where there is none."""
     programs = server_programs()
     if programs is None:
         pytest.skip("no PostgreSQL server is installed")
-    psycopg = pytest.importorskip("psycopg", reason="the extra postgres is not installed")
-    # The server refuses to run as root, and pytest's own folders are closed to other users.
-    as_root = os.geteuid() == 0
-    user = ["runuser", "-u", "postgres", "--"] if as_root else []
+    pytest.importorskip("psycopg", reason="the extra postgres is not installed")
     folder = Path(tempfile.mkdtemp(prefix="mlframework-postgres-"))
-    if as_root:
-        shutil.chown(folder, "postgres", "postgres")
-    data, port = folder / "data", free_port()
-
-    def run(*command: str) -> None:
-        with (folder / "log").open("a") as log:
-            subprocess.run([*user, *command], check=True, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/")
-
-    control = (str(programs / "pg_ctl"), "-D", str(data))
     try:
-        run(str(programs / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
-        options = f"-c listen_addresses=127.0.0.1 -c fsync=off -p {port} -k {folder}"
-        run(*control, "-w", "-l", str(data / "server.log"), "-o", options, "start")
-        with psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres", autocommit=True) as connection:
-
-            def new_database() -> str:
-                name = f"d{uuid.uuid4().hex[:12]}"
-                connection.execute(f"CREATE DATABASE {name}")
-                return f"postgresql://postgres@127.0.0.1:{port}/{name}"
-
-            yield new_database
-        run(*control, "-m", "immediate", "stop")
+        server = Server(programs, folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            with suppress(subprocess.CalledProcessError):  # a test may have stopped it
+                server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[NewDatabase]:
+    """Starts a server; the value makes an empty database and returns its URL."""
+    with running_server() as server:
+        yield server.new_database

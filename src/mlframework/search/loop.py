@@ -1,8 +1,11 @@
 """The study loop: claim a place, train its trial, until all places are done."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from mlframework.errors import MlframeworkError
 from mlframework.search.objective import Trainer, Watcher, run_place
 from mlframework.search.pareto import write_front
 from mlframework.search.results import TrialRecord, keep_best_checkpoints, write_best, write_results
@@ -47,10 +50,8 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
             pending = study.leases.pending(study.unfinished) if lease is None else []
         if lease is not None:
             waiting = set()
-            try:
+            with outputs_written(study):
                 mine = run_place(study, lease, trainer, watcher)
-            finally:
-                write_outputs(study)
         elif pending:
             waiting = _wait(waiting, {each.place for each in pending}, watcher)
         else:
@@ -72,6 +73,18 @@ def _ends_with(study: OpenStudy, mine: int | None) -> bool:
     ended = [trial for trial in study.trials() if trial.datetime_complete is not None and TrialRecord.of(trial).counts]
     last = max(ended, key=lambda trial: (trial.datetime_complete, trial.number), default=None)
     return mine is None or last is None or last.number == mine
+
+
+@contextmanager
+def outputs_written(study: OpenStudy) -> Iterator[None]:
+    """Write all that stands in the study's folder at the end of a block, also where it raises: that is then what is said."""
+    try:
+        yield
+    except BaseException:
+        with suppress(MlframeworkError):
+            write_outputs(study)
+        raise
+    write_outputs(study)
 
 
 def write_outputs(study: OpenStudy) -> list[TrialRecord]:

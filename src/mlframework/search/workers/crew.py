@@ -11,7 +11,7 @@ from typing import Any
 from mlframework import errors
 from mlframework.config.override import override
 from mlframework.errors import MlframeworkError, Terminated, TrainingError
-from mlframework.search.loop import SearchEnd, write_outputs
+from mlframework.search.loop import SearchEnd, outputs_written, write_outputs
 from mlframework.search.objective import Watcher
 from mlframework.search.read import ReadConfig
 from mlframework.search.study import OpenStudy
@@ -41,16 +41,17 @@ def search_with_workers(
         KeyboardInterrupt: the workers have saved and left.
     """
     crew = _Crew(launcher, job, watcher, study.spec.timeout)
-    try:
-        for number in range(n_workers):
-            crew.start(number)
-        crew.attend()
-    except BaseException:
-        study.patience.hurry()
-        raise
-    finally:
-        crew.dismiss()
-        records = write_outputs(study)
+    with outputs_written(study):
+        try:
+            for number in range(n_workers):
+                crew.start(number)
+            crew.attend()
+        except BaseException:
+            study.patience.hurry()
+            raise
+        finally:
+            crew.dismiss()
+    records = write_outputs(study)
     if "timeout" in crew.whys:
         return SearchEnd("timeout", records)
     if crew.left and sum(record.has_ended for record in records) < study.n_trials:
