@@ -14,7 +14,7 @@ PLAYGROUND := quickstart
 PYTEST = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all lint types format schema docs clean
+.PHONY: help setup quickstart test test-all soak lint types format schema docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -53,6 +53,9 @@ test: $(STAMP) ## Run the tests
 
 test-all: $(STAMP) ## Run the tests and their long forms
 	$(PYTEST) -m '' $(ARGS)
+
+soak: $(STAMP) ## Run the long forms of the tests of faults and of odd input, and print their counts
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m '' tests/faults tests/fuzz $(ARGS)
 
 lint: $(STAMP) ## Check style and formatting
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from rich.console import Console
 from mlframework.config import yaml
 from mlframework.data.samples import write_breast_cancer
 from mlframework.experiment import load_data
+from mlframework.search.lines import Silent
 from mlframework.search.loop import search
 from mlframework.search.read import read_config
 from mlframework.search.results import TrialRecord, best_of
@@ -42,15 +43,6 @@ SPACE = {
     "model.dropout": {"type": "uniform", "low": 0.0, "high": 0.5},
     "training.batch_size": {"type": "categorical", "choices": [16, 32, 64]},
 }
-
-
-class Silent:
-    """A watcher that shows nothing."""
-
-    def trial_started(self, *_: object) -> None: ...
-    def epoch_ended(self, *_: object) -> None: ...
-    def trial_ended(self, *_: object) -> None: ...
-    def trial_lost(self, *_: object) -> None: ...
 
 
 def searched(name: str, seed: int) -> list[TrialRecord]:

@@ -14,7 +14,7 @@ from mlframework.folds import Aggregation, CrossValidation, folds_of
 from mlframework.learners.base import Learner
 from mlframework.metrics import Direction
 from mlframework.runs import FORMAT, RunDir, read_json, write_json
-from mlframework.training.callbacks import Callback, History
+from mlframework.training.callbacks import Callback, Guard, History
 
 
 class Report(Protocol):
@@ -169,7 +169,7 @@ def _evaluate_parts(
 ) -> Evaluation:
     results: list[RunResult] = []
     for number, (config, splits) in enumerate(parts, 1):
-        reporting = [_Reporting(report)] if number == 1 else []
+        reporting = [_Reporting(report) if number == 1 else _Guarding(report)]
         results.append(train(config, splits, RunDir(run.path / f"{part}_{number}"), [*callbacks, *reporting]))
         values = [result.value for result in results]
         value = aggregate(values, how, results[0].direction)
@@ -190,11 +190,36 @@ def aggregate(values: Sequence[float], how: Aggregation, direction: Direction) -
     return float({"mean": mean, "median": median, "worst": worst}[how](values))  # type: ignore[operator]
 
 
+class _Guarding:
+    """Asks whoever is reported to, where it knows, whether an epoch may be saved."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def on_start(self, learner: Learner, history: History) -> None:
+        """Do nothing."""
+
+    def before_save(self) -> None:
+        """Ask."""
+        if isinstance(self._report, Guard):
+            self._report.before_save()
+
+    def on_epoch(self, learner: Learner, history: History) -> None:
+        """Do nothing."""
+
+    def on_end(self, learner: Learner, history: History, status: str) -> None:
+        """Do nothing."""
+
+
 class _Reporting:
     """Passes every epoch's value on."""
 
     def __init__(self, report: Report) -> None:
-        self._report = report
+        self._report, self._guarding = report, _Guarding(report)
+
+    def before_save(self) -> None:
+        """Ask whether the epoch may be saved."""
+        self._guarding.before_save()
 
     def on_start(self, learner: Learner, history: History) -> None:
         """Report the last epoch before a resume: its checkpoint may have been all that was saved of it."""

@@ -405,6 +405,28 @@ def test_a_trial_that_another_worker_took_over_is_let_go() -> None:
     assert end.records[1].value == 0.25
 
 
+def test_who_lost_a_trial_writes_nothing_more_into_its_folder() -> None:
+    study = open_search({"search.n_trials": 1, "search.lease_seconds": 0.2, "training.num_epochs": 5})
+
+    def stand_still(_number: int, epoch: int, _value: float) -> None:
+        """Stop for longer than the lease, as a machine that sleeps: another worker takes the trial over."""
+        if epoch == 2:
+            ledger = open_ledger(open_storage(study.spec.storage), study.study._study_id)
+            mine = ledger.read()[0]
+            taken = replace(mine, token=mine.token + 1, owner="elsewhere|ns|1|1|x", expires=time.time() + 600)
+            assert ledger.replace(taken)
+            time.sleep(0.3)
+
+    def finish(_: int) -> None:
+        study.study.tell(0, 0.25)
+
+    watcher = Watched(stand_still, finish)
+    search(study, _load, watcher)
+    assert watcher.lost == [0]
+    folder = study.spec.folder.trial(0)
+    assert len(folder.metrics.read_text().splitlines()) == 2, "the third epoch was trained and not written"
+
+
 def test_a_storage_that_breaks_ends_the_search_with_one_message() -> None:
     study = open_search()
 

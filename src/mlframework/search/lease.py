@@ -208,6 +208,7 @@ class Heartbeat:
 
     def __init__(self, leases: Leases, lease: Lease, seconds: float) -> None:
         self._leases, self._lease, self._seconds = leases, lease, seconds
+        self._renewed = time.time()
         self._lost = threading.Event()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"lease-{lease.place}", daemon=True)
@@ -228,13 +229,17 @@ class Heartbeat:
         """
         if self._lost.is_set():
             raise LeaseLost(f"trial {self._lease.trial} was taken over by another worker")
+        # Who was stopped may run again before its thread does. Not the monotonic clock, which a sleeping machine stops.
+        if time.time() - self._renewed > self._seconds:
+            self._leases.renew(self._lease)
+            self._renewed = time.time()
 
     def _beat(self) -> None:
         regular = pause = self._seconds / RENEWALS_PER_LEASE
         while not self._done.wait(pause):
             try:
                 self._leases.beat(self._lease)
-                pause = regular
+                self._renewed, pause = time.time(), regular
             except LeaseLost:
                 self._lost.set()
                 return

@@ -209,8 +209,13 @@ class _Reports:
             self._trial = reporting(study.study, trial, spec.goal, pruner)
             self._known = set(study.study._storage.get_trial(trial._trial_id).intermediate_values)
 
+    def before_save(self) -> None:
+        """Keep a worker that was stopped for a while from writing into what is another one's by now."""
+        with translated(self._study.spec.storage):
+            self._heartbeat.check()
+
     def __call__(self, step: int, value: float, parts: Sequence[float] = (), /) -> None:
-        self._heartbeat.check()
+        self.before_save()
         with translated(self._study.spec.storage):
             if step not in self._known:
                 self._trial.report(value, step)

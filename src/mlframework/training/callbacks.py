@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from mlframework.errors import TrainingError
 from mlframework.learners.base import Learner
@@ -84,6 +84,14 @@ class Callback(Protocol):
 
     def on_end(self, learner: Learner, history: History, status: str) -> None:
         """Training ended: `finished`, `pruned`, `interrupted` or `failed`, perhaps before `on_start` was reached."""
+
+
+@runtime_checkable
+class Guard(Protocol):
+    """What a callback may offer as well: a last look before anything is written of an epoch."""
+
+    def before_save(self) -> None:
+        """Raise `Stopped` where the run belongs to another process by now."""
 
 
 def early_stop(config: EarlyStopping | None, history: History) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mlframework.errors import Stopped, TrainingError, TrialPruned
 from mlframework.learners.base import Learner
-from mlframework.training.callbacks import Callback, EpochRecord, History
+from mlframework.training.callbacks import Callback, EpochRecord, Guard, History
 from mlframework.training.checkpoint import Checkpoints
 
 ALL_DONE = "all epochs done"
@@ -77,6 +77,9 @@ def _epoch(plan: Fit, history: History) -> None:
     record = EpochRecord(len(history.records) + 1, metrics, seconds, plan.learner.learning_rate())
     _check(record, history)
     history.records.append(record)
+    for callback in plan.callbacks:
+        if isinstance(callback, Guard):
+            callback.before_save()
     plan.checkpoints.save(plan.learner, history)
     for callback in plan.callbacks:
         callback.on_epoch(plan.learner, history)
