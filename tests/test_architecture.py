@@ -21,7 +21,7 @@ ROOT = Path(mlframework.__file__).parent
 TESTS = Path(__file__).parent
 
 FLOORS = {
-    "errors": 0, "registry": 0, "config": 0, "uncompiled": 0,
+    "errors": 0, "registry": 0, "config": 0, "uncompiled": 0, "machine": 0,
     "metrics": 1, "data": 1, "optim": 1, "runs": 1,
     "learners": 2,
     "models": 3,
@@ -34,7 +34,7 @@ FLOORS = {
 """Floor of each package and module of the house; "" is mlframework/__init__.py, the Python face."""
 
 NEIGHBOURS = {
-    ("registry", "errors"), ("config", "errors"), ("config", "registry"),
+    ("registry", "errors"), ("config", "errors"), ("config", "registry"), ("machine", "errors"),
     ("folds", "experiment"), ("plans", "folds"), ("plans", "experiment"),
     ("final", "experiment"), ("final", "plans"), ("plans", "final"),
     ("experiment", "artifact"), ("final", "artifact"),

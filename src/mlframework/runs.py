@@ -16,6 +16,10 @@ FORMAT = 1
 """Version of the public file formats: result.json, results.json, metrics.jsonl, model_meta.json, study.json."""
 
 
+FILE_MODE, _FOLDER_MODE = 0o664, 0o775
+"""What files and folders are made with, before the umask: a group may share them where that allows it, the world never."""
+
+
 @dataclass(frozen=True)
 class RunDir:
     """The folder of one run.
@@ -62,12 +66,12 @@ class RunDir:
             RunError: the folder cannot be made.
         """
         with writing(root / name):
-            root.mkdir(parents=True, exist_ok=True)
+            make_folder(root)
             number = 1
             while True:
                 path = root / (name if number == 1 else f"{name}-{number}")
                 try:
-                    path.mkdir()
+                    path.mkdir(_FOLDER_MODE)
                 except FileExistsError:
                     number += 1
                 else:
@@ -124,6 +128,14 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing; whatever the umask is, none that everybody may write to."""
+    # A folder's mode says nothing of those above it that Path.mkdir(parents=True) makes.
+    for folder in (*reversed(path.parents), path):
+        if not folder.is_dir():
+            folder.mkdir(_FOLDER_MODE, exist_ok=True)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path` that takes its place when the block ends well: readers see old or new.
@@ -133,12 +145,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = None
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
         try:
             yield Path(temporary)
-            os.chmod(temporary, 0o666 & ~_umask())
+            os.chmod(temporary, FILE_MODE & ~_umask())
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -168,7 +180,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: there is no such file") from None
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: is damaged: {error}") from None
     if not isinstance(value, dict):
         raise RunError(f"{path}: should hold a JSON object, got {type(value).__name__}")
@@ -183,8 +195,8 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
     """
     line = (json.dumps(_finite(record), ensure_ascii=False, allow_nan=False) + "\n").encode()
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        make_folder(path.parent)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
         try:
             size = os.fstat(handle).st_size
             if os.write(handle, line) < len(line):
@@ -210,6 +222,7 @@ def _finite(value: Any) -> Any:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
+    # It can be read only by setting it, and what another thread makes meanwhile must be nobody else's.
+    mask = os.umask(0o077)
     os.umask(mask)
     return mask

@@ -54,7 +54,7 @@ def check_options(arguments: argparse.Namespace) -> None:
 
 def run_comparison(read: ReadConfig, arguments: argparse.Namespace, resume: str) -> None:
     """Compare the samplers that the command line names; `resume` is the command that goes on."""
-    from mlframework.runs import writing
+    from mlframework.runs import make_folder, writing
     from mlframework.search.comparing import build_plan, compare, comparison_folder, open_studies, sampler_configs
     from mlframework.search.start import check_data, load
     from mlframework.search.storage import open_storage
@@ -74,7 +74,7 @@ def run_comparison(read: ReadConfig, arguments: argparse.Namespace, resume: str)
     check_data(plan.specs[0])
     if not there:
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         storage = open_storage(url)
     studies = open_studies(plan, storage, arguments.resume)
     screen = console.out()

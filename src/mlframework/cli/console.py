@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -20,20 +22,47 @@ EXIT_DONE, EXIT_DEFECT, EXIT_USER, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 
 EXIT_UNREAD = 141  # as a shell says of SIGPIPE: a training that `| head` cut short is not done
 
 _resume_hint: list[str] = []
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def out() -> Console:
     """Return the console of stdout."""
-    from rich.console import Console
-
-    return Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
+    return _screen()(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def err() -> Console:
     """Return the console of stderr."""
-    from rich.console import Console
+    return _screen()(stderr=True, markup=False, highlight=False, soft_wrap=not sys.stderr.isatty())
 
-    return Console(stderr=True, markup=False, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+def printable(text: str) -> str:
+    """Return a text for a terminal: signs that move its cursor, colour it or turn its lines around are shown, not obeyed.
+
+    Names of files and columns are whoever made the data's; line ends and tabs are ours, and stay.
+    """
+    return _CONTROL.sub(_shown, text) if _CONTROL.search(text) else text
+
+
+def _shown(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    # Unicode has pictures of the first 32 signs: of the escape sign it is one with the letters ESC.
+    return chr(0x2400 + code) if code < 0x20 else "\ufffd"
+
+
+@cache
+def _screen() -> type[Console]:
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class Screen(Console):
+        """A console that shows the terminal no control characters but rich's own: names come from files and data."""
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                text = segment.text if segment.control else printable(segment.text)
+                yield segment if text is segment.text else Segment(text, segment.style)
+
+    return Screen
 
 
 def say_on_interrupt(hint: str) -> None:
@@ -44,6 +73,9 @@ def say_on_interrupt(hint: str) -> None:
 def run(command: Callable[[], None]) -> NoReturn:
     """Run a command and end the process: 0 done, 2 the user can mend it, 130, 141 and 143 cut short, 1 a defect."""
     _let_threads_wait_briefly()
+    os.umask(
+        os.umask(0o077) | 0o002
+    )  # nothing that is made may be written to by everybody, a database's files included
     signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = _show_warning
     try:
@@ -88,7 +120,7 @@ def _terminate(_signal: int, _frame: object) -> None:
 
 def _message(text: str) -> None:
     sys.stdout.flush()
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(printable(text) + "\n")
 
 
 def _hint() -> str:
@@ -101,4 +133,4 @@ def _show_warning(
 ) -> None:  # fmt: skip
     """Show our own warnings as plain lines; others' are for developers."""
     if category is UserWarning and "mlframework" in Path(filename).parts:
-        sys.stderr.write(f"warning: {message}\n")
+        sys.stderr.write(f"warning: {printable(str(message))}\n")

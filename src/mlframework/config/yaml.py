@@ -19,6 +19,7 @@ KeyPath = tuple[str | int, ...]
 
 _MAX_NODES = 100_000  # aliases can make a small file expand without end
 _MAX_DEPTH = 50  # an alias can hold itself
+_MAX_BYTES = 2**20  # a hundred times the longest config; PyYAML takes minutes for some files of a hundred megabytes
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
 _NO_TAGS = "a config holds plain values only, no tags"
 _TOO_DEEP = f"is nested more than {_MAX_DEPTH} levels deep; does an alias hold itself?"
@@ -112,7 +113,11 @@ def read(path: str | Path) -> Document:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)  # of a device there is no end
+        if len(content) > _MAX_BYTES:
+            raise _error(str(path), f"is larger than {_MAX_BYTES // 2**20} MiB, no config is; is this the right file?")
+        text = content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise _error(str(path), "there is no such file; ml-init-config DATA writes one") from None
     except IsADirectoryError:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
 SPLIT_NAMES = ("train", "val", "test")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""What a file may be, whatever it is called: Pillow would look for others, and starts Ghostscript for one of them."""
+MAX_PIXELS = 90_000_000
+"""Of an image as it is decoded: each takes 270 MB in each thread. Some hundred bytes of PNG may say that they are more."""
 PROGRESS_FROM = 2000
 MAX_THREADS = 16
 
@@ -116,14 +120,22 @@ def _folders(root: Path) -> list[str]:
         return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".") and e.name != "__MACOSX")
 
 
-def _images(folder: Path) -> Iterator[str]:
-    """Yield the images under `folder`, each folder's in the order of their names, then its folders'."""
+def _images(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
+    """Yield the images under `folder`, each folder's in the order of their names, then its folders'.
+
+    Raises:
+        DataError: a link leads to a folder above it, so that there would be no end.
+    """
+    about = folder.stat()
+    identity = about.st_dev, about.st_ino
+    if identity in above:
+        raise DataError(f"{folder}: is a link to a folder that it lies in; delete the link")
     with os.scandir(folder) as entries:
         found = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
     yield from (e.path for e in found if os.path.splitext(e.name)[1].lower() in SUFFIXES and e.is_file())
     for entry in found:
         if entry.is_dir():
-            yield from _images(Path(entry.path))
+            yield from _images(Path(entry.path), above | {identity})
 
 
 def _is_image(path: Path) -> bool:
@@ -176,9 +188,13 @@ def decode_image(path: str | Path, image_size: int) -> Array:
 def _decode(path: str, image_size: int) -> Array:
     from PIL import Image, ImageOps
 
-    with Image.open(path) as image:
+    if not os.path.isfile(path) and os.path.exists(path):
+        raise ValueError("a pipe or a device")  # of which there may be no end
+    with Image.open(path, formats=FORMATS) as image:
         # A JPEG can be decoded at a half, a quarter or an eighth, never below twice the size that is wanted.
         image.draft("RGB", (2 * image_size, 2 * image_size))
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS / 1e6:.0f} million")
         upright = ImageOps.exif_transpose(image)
         rgb = _to_rgb(upright)
     resized = rgb.resize((image_size, image_size), Image.Resampling.BILINEAR)
@@ -213,7 +229,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image, or empty"
     if isinstance(error, Image.DecompressionBombError):
-        return "too many pixels"
+        return "more pixels than any photo has"
     return "truncated" if "truncated" in str(error).lower() else str(error) or type(error).__name__
 
 

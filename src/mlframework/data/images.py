@@ -16,6 +16,7 @@ from mlframework.config.base import Config
 from mlframework.data.image_files import ImageFile, decode_images, scan_image_folder
 from mlframework.data.splits import Array, Loaded, Rows, SplitConfig
 from mlframework.errors import DataError
+from mlframework.machine import free_memory
 
 UNREADABLE_NAMED = 5
 CHECK_SIZE = 8
@@ -146,12 +147,14 @@ class ImageFolderConfig(Config):
         )
 
     def _decode(self, paths: list[str], image_size: int) -> tuple[Array, dict[int, str]]:
+        n_bytes, free = len(paths) * 3 * image_size**2, free_memory()
         try:
+            if free is not None and n_bytes > free:
+                raise MemoryError
             return decode_images(paths, image_size, progress="Reading images")
         except MemoryError:
-            gigabytes = len(paths) * 3 * image_size**2 / 1e9
             raise DataError(
-                f"{self.path}: {len(paths)} images of {image_size} x {image_size} pixels need {gigabytes:.1f} GB, which "
+                f"{self.path}: {len(paths)} images of {image_size} x {image_size} pixels need {n_bytes / 1e9:.1f} GB, which "
                 "the memory does not hold; set data.cache to none, or make data.image_size smaller"
             ) from None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlframework.data.image_files import ImageFile, ImageFolder, decode_images, scan_image_folder
+from mlframework.data.image_files import FORMATS, ImageFile, ImageFolder, decode_images, scan_image_folder
 from mlframework.data.images import ImageFolderConfig
 from mlframework.data.splits import Array
 from mlframework.data.table_columns import Task, class_texts, column_kind, why_unused
@@ -187,7 +187,7 @@ def _median_size(paths: list[str]) -> tuple[int, int]:
 
     sizes = []
     for each in paths:
-        with Image.open(each) as image:
+        with Image.open(each, formats=FORMATS) as image:
             sizes.append(image.size)
     width, height = np.median(np.array(sizes), axis=0)
     return round(float(width)), round(float(height))

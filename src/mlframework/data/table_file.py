@@ -56,6 +56,8 @@ def reading(path: Path, setting: str) -> Iterator[None]:
             raise DataError(f"{path}: there is no such file; correct {setting}")
         if path.is_dir():
             raise DataError(f"{path} is a folder, not a file; {setting} must name the table's file")
+        if not path.is_file():
+            raise DataError(f"{path}: is a pipe or a device, not a file; save what it gives as a file, and name that")
         if path.stat().st_size == 0:
             raise DataError(f"{path}: the file is empty; it must hold a header line and rows")
         yield

@@ -10,6 +10,7 @@ from mlframework.errors import CheckpointError, MissingExtraError, TrainingError
 from mlframework.learners.arrays import ArrayCodec
 from mlframework.learners.base import LearnerSpec, RankingReport, ignore_batches, n_threads
 from mlframework.learners.ranking import Ranker, Vectors
+from mlframework.machine import require_memory
 
 Export = Callable[[Path, Vectors], None]
 """Writes a recommender's vectors, and what a predictor needs beside them, into a folder."""
@@ -42,6 +43,9 @@ class ImplicitLearner:
         self._ranker = Ranker(spec.splits, spec.metrics)
         self._num_threads = spec.num_threads or n_threads()
         self._width = int(model.factors) + (lr is not None)
+        # Each vector, and what an iteration of ALS computes anew; its products of all pairs of factors.
+        n_numbers = 2 * self.n_parameters + (int(model.factors) ** 2 if lr is None else 0)
+        require_memory(4 * n_numbers, f"a model of {self.n_parameters:,} numbers", "make model.factors smaller")
 
     @property
     def n_parameters(self) -> int:

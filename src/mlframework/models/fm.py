@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
@@ -70,6 +71,7 @@ class _Factorization(ModelSection, ABC):
         """Return a learner of this model; what encodes the columns is learnt from the training split alone."""
         from mlframework.data.batches import Fetch, FetchTensors
         from mlframework.data.table_encoder import TableEncoder
+        from mlframework.learners.size import sized
         from mlframework.learners.tasks import Task, classification, regression
         from mlframework.learners.torch import build_learner, on_device
 
@@ -99,7 +101,8 @@ class _Factorization(ModelSection, ABC):
             extra = {"unit": unit} if class_names is None else {}
             export_module(module, folder, {"format": FORMAT, "family": self.architecture, **meta, **extra})
 
-        return build_learner(spec, lambda: self.build(encoder, n_outputs), task, fetches, export, self._penalty())
+        module = partial(sized, lambda: self.build(encoder, n_outputs), "model.embedding_dim")
+        return build_learner(spec, module, task, fetches, export, self._penalty())
 
     def predictor(self, artifacts: Path) -> Predictor:
         """Return the predictor of an exported model: of rows of a table, or of users and items."""

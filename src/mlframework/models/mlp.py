@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -46,6 +47,7 @@ class Mlp(ModelSection):
         """Return a learner of this model; what encodes the columns is learnt from the training split alone."""
         from mlframework.data.batches import Fetch, FetchTensors
         from mlframework.data.table_encoder import TableEncoder
+        from mlframework.learners.size import sized
         from mlframework.learners.tasks import Task, classification, regression
         from mlframework.learners.torch import build_learner, on_device
 
@@ -74,7 +76,8 @@ class Mlp(ModelSection):
             extra = {"unit": unit} if class_names is None else {}
             export_module(module, folder, {"format": FORMAT, "family": "mlp", **meta, **extra})
 
-        return build_learner(spec, lambda: self.build(encoder, n_outputs), task, fetches, export)
+        module = partial(sized, lambda: self.build(encoder, n_outputs), "model.hidden_size")
+        return build_learner(spec, module, task, fetches, export)
 
     def build(self, encoder: TableEncoder, n_outputs: int) -> nn.Module:
         """Return the module: numeric (b, p) and codes (b, q) to raw outputs (b, n_outputs)."""

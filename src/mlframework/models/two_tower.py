@@ -79,12 +79,13 @@ class TwoTower(ModelSection):
 
         from mlframework.learners.judges import RankingJudge
         from mlframework.learners.ranking import Ranker
+        from mlframework.learners.size import sized
         from mlframework.learners.torch import TorchLearner, build_stepping, on_device
 
         spec = on_device(spec)
         train: InteractionExamples = spec.splits.train
         torch.manual_seed(spec.seed)
-        module = self.build(train).to(spec.device)
+        module = sized(lambda: self.build(train), "model.embedding_dim or model.hidden_size").to(spec.device)
         batches = self._batches(train, spec)
         stepping = build_stepping(spec, module, len(batches))
         judge = RankingJudge(Ranker(spec.splits, spec.metrics), vectors_of(train, spec.device))

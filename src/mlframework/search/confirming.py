@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mlframework.errors import MlframeworkError, RunError, Stopped, StorageError
-from mlframework.runs import FORMAT, RunDir, read_json, write_json, write_text, writing
+from mlframework.runs import FORMAT, RunDir, make_folder, read_json, write_json, write_text, writing
 from mlframework.search.confirm import (
     Confirm,
     Confirmation,
@@ -146,7 +146,7 @@ def _alone(folder: Path, lease_seconds: float) -> Iterator[Path | None]:
     """Keep other processes from the same confirmation: yields the lock, or None where another living one holds it."""
     lock = folder / "lock"
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     if lock.is_file() and not _is_held(lock, lease_seconds):
         lock.unlink(missing_ok=True)
     with writing(lock):

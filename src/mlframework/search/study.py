@@ -12,7 +12,7 @@ from mlframework.config.override import get, override
 from mlframework.errors import MissingExtraError, StudyError
 from mlframework.metrics import Direction
 from mlframework.plans import Plan
-from mlframework.runs import FORMAT, write_json, writing
+from mlframework.runs import FORMAT, make_folder, write_json, writing
 from mlframework.search.duplicates import REDRAWN, OnDuplicate
 from mlframework.search.folder import STUDIES as STUDIES
 from mlframework.search.folder import StudyFolder as StudyFolder
@@ -240,7 +240,7 @@ def _pruner(spec: SearchSpec) -> BasePruner:
 
 def _write_study_file(spec: SearchSpec) -> None:
     with writing(spec.folder.path):
-        spec.folder.path.mkdir(parents=True, exist_ok=True)
+        make_folder(spec.folder.path)
     content = {
         "format": FORMAT,
         "study_name": spec.name,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from mlframework.errors import MissingExtraError, PlotError
 from mlframework.registry import unknown
-from mlframework.runs import write_text, writing
+from mlframework.runs import make_folder, write_text, writing
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -95,7 +95,7 @@ def _write_png(figures: "Mapping[str, go.Figure]", folder: Path) -> dict[str, Pa
     import plotly.io
 
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         drafts = Path(tempfile.mkdtemp(dir=folder, prefix=".plots."))
     try:
         files = {name: drafts / f"{name}.png" for name in figures}

@@ -36,6 +36,9 @@ class CmaEsSampler(Config):
         from optuna.samplers import CmaEsSampler as CmaEs
         from optuna.samplers import RandomSampler as Random
 
+        from mlframework.search.samplers.cma_state import guard
+
+        guard()
         seed = trial_seed(study_seed, place)
         return CmaEs(
             n_startup_trials=self.n_startup_trials,

@@ -29,7 +29,7 @@ from tensorboard.compat.proto import (
 )
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from mlframework.runs import writing
+from mlframework.runs import FILE_MODE, make_folder, writing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ class TensorBoardWriter:
 
     def __init__(self, folder: Path) -> None:
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             self._resumed = any(folder.glob("events.out.tfevents.*"))
             self._file = _create(folder)
         self._write(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
@@ -175,10 +175,14 @@ def _create(folder: Path) -> BinaryIO:
     for number in itertools.count():
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{number}"
         try:
-            return open(folder / name, "xb")
+            return open(folder / name, "xb", opener=_for_no_stranger)
         except FileExistsError:
             continue
     raise AssertionError("itertools.count() never ends")
+
+
+def _for_no_stranger(path: str, flags: int) -> int:
+    return os.open(path, flags, FILE_MODE)
 
 
 def _fill(field: Any, value: HParam) -> None:
