@@ -13,8 +13,9 @@ _CGROUPS = (
 
 def free_memory() -> int | None:
     """Return how many bytes can be had beside those that are used, or None where the system does not say."""
-    found = [each for each in (_of_the_machine(), *(_of_a_cgroup(*paths) for paths in _CGROUPS)) if each is not None]
-    return min(found, default=None)
+    of_cgroups = [_of_a_cgroup(*paths) for paths in _CGROUPS]
+    found = [each for each in (_of_the_machine(), _of_this_process(), *of_cgroups) if each is not None]
+    return max(0, min(found)) if found else None
 
 
 def _of_the_machine() -> int | None:
@@ -29,6 +30,18 @@ def _of_the_machine() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return None
+
+
+def _of_this_process() -> int | None:
+    """Return what `ulimit -v` leaves, where it is set."""
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except (ImportError, OSError, ValueError):
+        return None
+    return None if limit == resource.RLIM_INFINITY else limit - pages * resource.getpagesize()
 
 
 def _of_a_cgroup(limit: str, used: str) -> int | None:

@@ -38,7 +38,7 @@ JUNK_LINES = (
     "  confirm: {top_k: 1, seeds: 2}", "  study_name: ../../x", "  study_name: \"x'; DROP TABLE studies; --\"",
     "  sampler: {type: GridSampler}", "  sampler: {type: GPSampler}", "  algorithm: hyperopt", "  direction: maximize",
     "  num_threads: 1000000000", "  fraction: 0.001", "  hidden_size: 1000000000", "  embedding_dim: 1000000000",
-    "  factors: 1000000000", "  batch_size: 1000000000000", "  early_stopping: {patience: 1}", "  image_size: 2048",
+    "  factors: 1000000000", "  batch_size: 1000000000000", "  early_stopping: {patience: 1}", "  image_size: 33",
 )  # fmt: skip
 
 _LINE = re.compile(r"^(\s*(?:- )?)([^:#]*)(:\s*)(.*)$")
@@ -108,7 +108,8 @@ CELLS = (
     b"", b"NA", b"nan", b"inf", b"-inf", b"1e309", b"1e400", b"-1", b"0", b"9" * 400, b"0x10", b'"', b'""', b'"a', b"'",
     b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\n", b"\r\n", b",", b";", b"\t", b"::", b",,,,", b"=1+1", b"@x", b"\x1b[31m",
     "日本".encode(), b"\xe2\x80\xae", b"2020-01-01", b"true", b"a" * 5000, b"\x1f\x8b", b"PAR1", b"\x89PNG", b"GIF89a",
-    b"\xff\xd8",    b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x00" * 64, b"-9223372036854775809", b"18446744073709551616", b"../../x", b" ",
+    b"\xff\xd8",    b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x00" * 64, b"-9223372036854775809",
+    b"18446744073709551616", b"../../x", b" ",
 )  # fmt: skip
 """What bytes of a data file are replaced by: odd cells, separators, quotes, magic numbers, lengths that are too large."""
 

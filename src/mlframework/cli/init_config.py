@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -89,7 +90,7 @@ def look(data: Path, target: str | None) -> Facts:
 
 def default_name(data: Path) -> str:
     """Return the name that a path suggests: `data/digits` is digits, `data/breast_cancer.csv.gz` breast_cancer."""
-    stem = data.resolve().name
+    stem = Path(os.path.realpath(data)).name  # Path.resolve raises where links lead to one another
     if not data.is_dir():
         stem = re.sub(r"\.(csv|tsv|parquet|data|inter|dat|txt)(\.gz)?$", "", stem, flags=re.IGNORECASE)
     return re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-") or "data"

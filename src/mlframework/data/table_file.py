@@ -3,12 +3,14 @@
 import csv
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mlframework.errors import DataError
+from mlframework.machine import free_memory
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,6 +22,8 @@ MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
 LONGEST_LINE = 16 * 2**20
 """Bytes that one line of a text file may have: what a csv reader does with a line of gigabytes is no error message."""
 _BLOCK = 4 * 2**20
+_BYTES_OF_A_CELL = 16
+"""What a text takes in memory at the least, however short."""
 
 
 def read_frame(path: str | Path) -> "pl.DataFrame":
@@ -39,7 +43,7 @@ def read_frame(path: str | Path) -> "pl.DataFrame":
             raise DataError(f"{path}: unknown kind of table; save it as .csv, .tsv (both also with .gz) or .parquet")
         if suffix == ".parquet":
             return read_parquet(path)
-        refuse_long_lines(path)
+        refuse_long_lines(path, SEPARATORS[suffix])
         return read_text(path, SEPARATORS[suffix])
 
 
@@ -82,8 +86,12 @@ def read_parquet(path: Path) -> "pl.DataFrame":
     import polars as pl
 
     try:
+        # Some bytes may say that a value stands in a billion rows.
+        rows = pl.scan_parquet(path, glob=False)
+        n_cells = rows.select(pl.len()).collect().item() * len(rows.collect_schema())
+        _require_memory(path, _BYTES_OF_A_CELL * n_cells)
         frame = pl.read_parquet(path, glob=False)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise DataError(f"{path}: cannot be read as parquet: {_first_line(error)}; write the file again") from error
     return _with_rows(frame, path)
 
@@ -101,7 +109,7 @@ def read_text(path: Path, separator: str, names: Sequence[str] | None = None) ->
     header = list(names) if names is not None else _header(path, separator)
     try:
         frame = pl.read_csv(path, separator=separator, has_header=names is None, infer_schema=False, glob=False)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         _refuse_uneven_rows(path, separator, len(header))
         raise DataError(f"{path}: cannot be read as text columns: {_first_line(error)}; check its quotes") from error
     # Polars fills short rows up with nulls without a word; only then has the last column a null, or the row is blank.
@@ -111,13 +119,17 @@ def read_text(path: Path, separator: str, names: Sequence[str] | None = None) ->
     return _with_rows(frame.rename(dict(zip(frame.columns, header, strict=True))), path)
 
 
-def refuse_long_lines(path: Path) -> None:
+def refuse_long_lines(path: Path, separator: str = ",") -> None:
     """Look for the ends of lines, a block at a time: a line of 2 GB is found after its first 16 MiB.
 
+    What a file of gzip unpacks to is known only then: a megabyte may hold a gigabyte.
+
     Raises:
-        DataError: a line is longer than `LONGEST_LINE`, or the file is no gzip although its name says so.
+        DataError: a line is longer than `LONGEST_LINE`, there is more than fits into memory, or the file is no gzip
+            although its name says so.
     """
-    line, length = 1, 0
+    line, length, n_bytes, n_cells = 1, 0, 0, 0
+    separators = separator.encode()
     with text_errors(path), open_file(path, "rb") as file:
         while block := file.read(_BLOCK):
             # A line that begins and ends within a block is short enough; only what goes from one to the next is measured.
@@ -128,7 +140,18 @@ def refuse_long_lines(path: Path) -> None:
                     "ends? mend this line, or write the file again"
                 )
             line += block.count(b"\n")
+            n_bytes, n_cells = n_bytes + len(block), n_cells + block.count(separators)
+            _require_memory(path, n_bytes + _BYTES_OF_A_CELL * (n_cells + line))
             length = length + len(block) if end < 0 else len(block) - block.rfind(b"\n") - 1
+
+
+def _require_memory(path: Path, n_bytes: int) -> None:
+    free = free_memory()
+    if free is not None and n_bytes > free:
+        raise DataError(
+            f"{path}: holds more than fits into memory: {n_bytes / 2**30:.1f} GiB or more, and {free / 2**30:.1f} GiB are "
+            "free; train on a part of it"
+        )
 
 
 def open_file(path: Path, mode: str, **settings: Any) -> IO[Any]:
@@ -167,7 +190,7 @@ def _header(path: Path, separator: str) -> list[str]:
     unnamed = [str(i) for i, name in enumerate(header, start=1) if not name]
     if unnamed:
         raise DataError(f"{path}: the header has no name for column {', '.join(unnamed)}; name every column")
-    doubled = sorted({name for name in header if header.count(name) > 1})
+    doubled = sorted(name for name, count in Counter(header).items() if count > 1)
     if doubled:
         raise DataError(f"{path}: more than one column is called {', '.join(doubled)}; give each its own name")
     if len(header) == 1:
