@@ -63,12 +63,12 @@ def load(run: str | Path) -> Predictor:
         run: a run's folder, such as `runs/digits`.
 
     Raises:
-        RunError: it is no run folder, or it has no artifact: the run did not end.
+        RunError: it is no run folder, or it has no artifact: the run did not end; or the artifact is damaged.
         ConfigError: its config does not decode.
     """
     from mlframework.config import yaml
     from mlframework.config.decode import decode
-    from mlframework.errors import RunError
+    from mlframework.errors import MlframeworkError, RunError
     from mlframework.experiment import ExperimentConfig
     from mlframework.runs import RunDir
 
@@ -81,4 +81,15 @@ def load(run: str | Path) -> Predictor:
         raise RunError(
             f"{run}: there is no trained model in it (no artifacts/); train it to its end by: ml-train --resume {run}"
         )
-    return decode(ExperimentConfig, yaml.read(folder.config)).model.predictor(folder.artifacts)
+    model = decode(ExperimentConfig, yaml.read(folder.config)).model
+    try:
+        return model.predictor(folder.artifacts)
+    except MlframeworkError:
+        raise
+    except Exception as error:
+        # Whoever wrote these files, they hold numbers and text only: what is wrong with them can do no harm, and is open-ended.
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise RunError(
+            f"{folder.artifacts}: is damaged, or is not what ml-train wrote ({type(error).__name__}: {reason}); train the "
+            "model again"
+        ) from error

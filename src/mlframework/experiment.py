@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 from mlframework.artifact import describe_artifact, write_ranking
 from mlframework.config import schema, yaml
 from mlframework.config.base import Config
+from mlframework.config.secrets import masked
 from mlframework.data import DataConfig, load_splits
 from mlframework.data.images import ImageExamples
 from mlframework.data.splits import Splits
@@ -276,7 +277,7 @@ def evaluate_test(config: ExperimentConfig, splits: Splits[Any], run: RunDir, we
             "time": _now(),
             "weights": weights,
             "examples": len(splits.test),
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "command": [Path(sys.argv[0]).name, *map(masked, sys.argv[1:])],
         },
     )
     found = {f"test_{name}": value for name, value in learner.evaluate("test").items()}

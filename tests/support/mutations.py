@@ -57,9 +57,9 @@ def _one_of(draw: Draw, choices: Sequence[Part]) -> Part:
 
 @st.composite
 def configs(draw: Draw, texts: Sequence[str]) -> bytes:
-    """Draw one of the texts with one to four damages; mostly UTF-8."""
+    """Draw one of the texts with one to three damages; mostly UTF-8."""
     lines = _one_of(draw, texts).splitlines()
-    for _ in range(draw(st.integers(1, 4))):
+    for _ in range(draw(st.integers(1, 3))):
         _damage_line(draw, lines)
     written = ("\n".join(lines) + "\n").encode("utf-8", "surrogatepass")
     what = draw(st.integers(0, 39))

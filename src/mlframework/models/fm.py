@@ -112,9 +112,10 @@ class _Factorization(ModelSection, ABC):
         from safetensors.torch import load_file
 
         from mlframework.data.table_encoder import TableEncoder
+        from mlframework.learners.size import sized
 
         encoder = TableEncoder.from_dict(meta["encoder"])
-        module = self.build(encoder, meta["n_outputs"])
+        module = sized(lambda: self.build(encoder, meta["n_outputs"]), "model.embedding_dim")
         module.load_state_dict(load_file(artifacts / "model.safetensors"))
         return TablePredictor(module.eval(), TableSchema.from_dict(meta["schema"]), encoder, meta.get("unit"))
 

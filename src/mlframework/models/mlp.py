@@ -104,10 +104,11 @@ class Mlp(ModelSection):
 
         from mlframework.data.table_encoder import TableEncoder
         from mlframework.data.table_schema import TableSchema
+        from mlframework.learners.size import sized
 
         meta = read_json(artifacts / "model_meta.json")
         encoder = TableEncoder.from_dict(meta["encoder"])
-        module = self.build(encoder, meta["n_outputs"])
+        module = sized(lambda: self.build(encoder, meta["n_outputs"]), "model.hidden_size")
         module.load_state_dict(load_file(artifacts / "model.safetensors"))
         return TablePredictor(module.eval(), TableSchema.from_dict(meta["schema"]), encoder, meta.get("unit"))
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mlframework.errors import StudyError
 from mlframework.metrics import Direction
 from mlframework.registry import nearest
 from mlframework.runs import read_json
 from mlframework.search.goal import KNEE, Goal, Objective
+from mlframework.search.started import started_with
 from mlframework.search.storage import file_of, masked, open_storage, translated
-from mlframework.search.study import STARTED_WITH, STUDIES, StudyFolder, require_optuna
+from mlframework.search.study import STUDIES, StudyFolder, require_optuna
 from mlframework.search.versions import latest, original_name
 
 if TYPE_CHECKING:
@@ -38,8 +39,10 @@ def find_study(name: str, storage_url: str | None) -> tuple[Study, str, Directio
     import optuna
 
     require_optuna()
+    if Path(name).name != name:
+        raise StudyError(f"the study's name {name!r} leads out of {STUDIES}, where its pictures go; a name has no '/'")
     folder = StudyFolder(STUDIES / name)
-    recorded = read_json(folder.study) if folder.study.is_file() else {}
+    recorded = _recorded(folder)
     url = storage_url or recorded.get("storage")
     if url is None:
         known = sorted(path.parent.name for path in STUDIES.glob("*/study.json"))
@@ -55,8 +58,8 @@ def find_study(name: str, storage_url: str | None) -> tuple[Study, str, Directio
         except KeyError:
             known = sorted({original_name(study.study_name) for study in storage.get_all_studies()})
             raise StudyError(_no_study(name, f"in {masked(url)}", known)) from None
-        started_with = json.loads(study.user_attrs.get(STARTED_WITH, "{}"))
-    metric = recorded.get("metric") or started_with.get("metric") or "value"
+        found = started_with(study.user_attrs, name)
+    metric = recorded.get("metric") or found.get("metric") or "value"
     return study, metric, goal_of(study, metric, folder).main_objective.direction, folder
 
 
@@ -68,14 +71,23 @@ def goal_of(study: Study, metric: str, folder: StudyFolder) -> Goal:
         metric: what its trials report, as `find_study` found it.
         folder: the study's; which trial is preferred stands there, and is the knee where it does not exist.
     """
-    started_with = json.loads(study.user_attrs.get(STARTED_WITH, "{}"))
-    names = [each["metric"] for each in started_with.get("objectives", [])] or [metric]
+    found = started_with(study.user_attrs, study.study_name)
+    names = [each["metric"] for each in found.get("objectives") or []] or [metric]
     if len(names) != len(study.directions):
         names = [f"value {number}" for number in range(1, len(study.directions) + 1)]
     directions: list[Direction] = ["maximize" if each.name == "MAXIMIZE" else "minimize" for each in study.directions]
     objectives = tuple(Objective(*pair) for pair in zip(names, directions, strict=True))
-    recorded = read_json(folder.study) if folder.study.is_file() else {}
+    recorded = _recorded(folder)
     return Goal(objectives, metric if metric in names else names[0], recorded.get("prefer", KNEE))
+
+
+def _recorded(folder: StudyFolder) -> dict[str, Any]:
+    """Return what study.json says, where there is one: its values that are read here are texts."""
+    recorded = read_json(folder.study) if folder.study.is_file() else {}
+    for key in ("storage", "metric", "prefer"):
+        if not isinstance(recorded.get(key, ""), str):
+            raise StudyError(f"{folder.study}: is damaged: {key} should be a text, got {recorded[key]!r}")
+    return recorded
 
 
 def _no_study(name: str, where: str, known: list[str]) -> str:
@@ -86,6 +98,7 @@ def _no_study(name: str, where: str, known: list[str]) -> str:
         return f"there is no study {name!r} {where}: there is none at all; ml-search makes one"
     near = nearest(name, known)
     guess = f"; did you mean {near!r}?" if near else ""
+    known = [each if each.isprintable() else repr(each) for each in known]
     shown = sorted(known) if len(known) <= _MANY else get_close_matches(name, known, _FEW, cutoff=0)
     more = f", and {len(known) - len(shown)} more" if len(shown) < len(known) else ""
     return f"there is no study {name!r} {where}{guess} (there: {', '.join(shown)}{more})"

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from mlframework.config import schema, yaml
 from mlframework.config.decode import check, expanded, reading_order
 from mlframework.config.override import apply_options, apply_to_document, get, without
+from mlframework.config.secrets import masked
 from mlframework.config.yaml import Document
 from mlframework.errors import ConfigError, Problem, RunError
 from mlframework.learners.base import resolve_threads
@@ -217,4 +218,14 @@ def _unexpanded(value: Any, raw: Any) -> Any:
 
 def print_config(read: ReadConfig) -> str:
     """Return the resolved config as YAML."""
-    return yaml.dump(read.resolved())
+    return yaml.dump(_without_passwords(read.resolved()))
+
+
+def _without_passwords(tree: Any) -> Any:
+    """Return a tree in which every `storage` is masked: what is printed ends up in the log of a cluster's job."""
+    if isinstance(tree, Mapping):
+        return {
+            key: masked(inner) if key == "storage" and isinstance(inner, str) else _without_passwords(inner)
+            for key, inner in tree.items()
+        }
+    return [_without_passwords(inner) for inner in tree] if isinstance(tree, list | tuple) else tree

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlframework.config.decode import expand
+from mlframework.config.secrets import masked as masked
 from mlframework.errors import MissingExtraError, StorageError
 from mlframework.search.patience import Patience, PatientStorage
 
@@ -23,10 +24,8 @@ T = TypeVar("T")
 _ATTEMPTS = 6  # of opening a fresh database that other workers are opening, too
 
 
-def masked(url: str) -> str:
-    """Return a storage URL as it may be shown and written: a password is `***`, `${VAR}` stays."""
-    url = re.sub(r"(://[^:/@]*:)(?!\$\{\w+\}@)(?:[^/?]*|[^@]*)@", r"\1***@", url)
-    return re.sub(r"([?&]password=)(?!\$\{\w+\}(?:&|$))[^&]*", r"\1***", url)
+class _AddressError(Exception):
+    """What stands in the place of a storage's URL is none."""
 
 
 def file_of(url: str) -> Path | None:
@@ -57,6 +56,11 @@ def open_storage(url: str) -> BaseStorage:
         raise StorageError(
             f"{url}: the password was not recorded; give the storage with --storage, or write it as ${{VAR}}"
         )
+    if address.partition("://")[2].partition("?")[0].count("@") > 1:
+        # What follows the first would be taken for the host, and be shown as one.
+        raise StorageError(
+            f"search.storage: {masked(url)}: has more than one '@'; write one in a name or a password as %40"
+        )
     with translated(url):
         if address.startswith("journal:///"):
             return _journal(Path(address.removeprefix("journal:///")))
@@ -86,7 +90,7 @@ def translated(url: str) -> Iterator[None]:
 
     try:
         yield
-    except ArgumentError:
+    except (ArgumentError, _AddressError):
         raise StorageError(
             f"search.storage: {masked(url)!r} is no storage; write sqlite:///file.db, journal:///file.log or "
             "postgresql://user:${DB_PASSWORD}@host/db"
@@ -122,10 +126,13 @@ def _journal(path: Path) -> BaseStorage:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
+    from mlframework.runs import FILE_MODE
+
     if not path.parent.is_dir():
         raise StorageError(f"search.storage: journal:///{path}: the folder {path.parent} does not exist; make it first")
     try:
         _mend_journal(path)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE))
         return JournalStorage(JournalFileBackend(str(path)))
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(
@@ -159,7 +166,7 @@ def _mend_journal(path: Path) -> None:
 
 def _database(address: str) -> BaseStorage:
     from optuna.storages import RDBStorage
-    from sqlalchemy import event
+    from sqlalchemy import event, make_url
 
     address = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", address)
     is_sqlite = address.startswith("sqlite")
@@ -167,6 +174,10 @@ def _database(address: str) -> BaseStorage:
     options: dict[str, Any] = {"connect_args": {"timeout": 60}}
     if not is_sqlite:
         options = {"pool_pre_ping": True, "connect_args": _signs_of_life(address)}
+    try:
+        make_url(address)
+    except ValueError:  # a port that is no number
+        raise _AddressError from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         storage = RDBStorage(address, engine_kwargs=options)

@@ -25,6 +25,8 @@ from mlframework.search.patience import Patience, PatientStorage
 from mlframework.search.pruners import PrunerConfig
 from mlframework.search.samplers import SamplerConfig
 from mlframework.search.space import Space
+from mlframework.search.started import STARTED_WITH as STARTED_WITH
+from mlframework.search.started import started_with
 from mlframework.search.storage import masked, patient, translated
 from mlframework.search.versions import changes_of_space, latest, new_version
 
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-STARTED_WITH = "mlframework:started_with"
 REASON = "mlframework:reason"
 
 
@@ -163,8 +164,7 @@ def stored_fingerprint(storage: BaseStorage, name: str, url: str) -> dict[str, A
     """Return what a study was started with, or None where the storage has no such study."""
     with translated(url):
         attributes = study_attributes(storage, name)
-    found: dict[str, Any] | None = None if attributes is None else json.loads(attributes.get(STARTED_WITH, "{}"))
-    return found
+    return None if attributes is None else started_with(attributes, name)
 
 
 def study_attributes(storage: BaseStorage, name: str) -> dict[str, Any] | None:
@@ -204,11 +204,11 @@ def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool) -> OpenStud
             study_name=latest(storage, spec.name), storage=storage, load_if_exists=True,
             directions=[each.direction for each in spec.goal.objectives],
         )  # fmt: skip
-        started_with = json.dumps(spec.fingerprint, sort_keys=True)
+        fingerprint = json.dumps(spec.fingerprint, sort_keys=True)
         if news:
-            study = new_version(study, storage, spec.space.parameters, {STARTED_WITH: started_with})
+            study = new_version(study, storage, spec.space.parameters, {STARTED_WITH: fingerprint})
         elif not before:
-            study.set_user_attr(STARTED_WITH, started_with)
+            study.set_user_attr(STARTED_WITH, fingerprint)
         study.pruner = _pruner(spec)
         ledger = open_ledger(storage, study._study_id)
         _check_clock(spec, ledger)

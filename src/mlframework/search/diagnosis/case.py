@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,8 @@ from mlframework.search.pruners import PrunerConfig
 from mlframework.search.results import TrialRecord
 from mlframework.search.samplers import SamplerConfig
 from mlframework.search.space import Space, build_space
-from mlframework.search.study import STARTED_WITH, StudyFolder
+from mlframework.search.started import started_with
+from mlframework.search.study import StudyFolder
 from mlframework.search.versions import original_name
 
 if TYPE_CHECKING:
@@ -131,14 +131,14 @@ def read_case(study: Study, metric: str, direction: Direction, folder: StudyFold
     Raises:
         StudyError: it does not say what it searched, or in words of another version.
     """
-    started_with = json.loads(study.user_attrs.get(STARTED_WITH, "{}"))
     name = original_name(study.study_name)
-    if "search_space" not in started_with:
+    began = started_with(study.user_attrs, name)
+    if "search_space" not in began:
         raise StudyError(
             f"the study {name!r} does not say what it searched, as those of ml-search do; there is nothing to compare its "
             "trials with"
         )
-    if "config" not in started_with:
+    if "config" not in began:
         raise StudyError(
             f"the study {name!r} is that of a Tuner: a function was tuned, there is no config to suggest a next one from; "
             "ml-visualise --mode search draws it"
@@ -146,25 +146,24 @@ def read_case(study: Study, metric: str, direction: Direction, folder: StudyFold
     recorded = read_json(folder.study) if folder.study.is_file() else {}
     try:
         parameters = {
-            key: TypeAdapter[Parameter](Parameter).validate_python(raw)
-            for key, raw in started_with["search_space"].items()
+            key: TypeAdapter[Parameter](Parameter).validate_python(raw) for key, raw in began["search_space"].items()
         }
-        texts = started_with.get("constraints", [])
+        texts = began.get("constraints", [])
         constraints = tuple(parse_constraint(text, study.study_name, "search.constraints") for text in texts)
     except (ValidationError, ConfigError) as error:
         raise StudyError(
             f"the study {study.study_name!r} was made by another version of mlframework: {error}"
         ) from None
-    base = started_with["config"]
+    base = began["config"]
     # The storage keeps them by name, and a space has each after those that its `when` names.
     space, problems = build_space(parameters, base, Document(base, f"study {study.study_name}"))
     if problems:
         raise StudyError(f"the study {study.study_name!r} was made by another version of mlframework: {problems[0]}")
     search = {"study_name": _next(name, folder), **_section(recorded), "constraints": texts}
     for key in ("metric", "objectives", "cross_validation", "repeats"):
-        if key in started_with:
-            search[key] = started_with[key]
-    objectives = [each["metric"] for each in started_with.get("objectives", ())]
+        if key in began:
+            search[key] = began[key]
+    objectives = [each["metric"] for each in began.get("objectives", ())]
     if objectives:
         search.pop("metric", None)  # each objective is named beside the others
         search["prefer"] = recorded.get("prefer", KNEE)

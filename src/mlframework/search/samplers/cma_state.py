@@ -67,4 +67,4 @@ def guard() -> None:
     """Have Optuna's CMA-ES read its state from a storage by the list."""
     from optuna.samplers import _cmaes
 
-    _cmaes.pickle = _StatePickle  # type: ignore[attr-defined]
+    _cmaes.pickle = _StatePickle  # type: ignore[attr-defined, assignment]
