@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 from mlframework.artifact import describe_artifact, write_ranking
 from mlframework.config import schema, yaml
 from mlframework.config.base import Config
+from mlframework.config.override import get
 from mlframework.config.secrets import masked
 from mlframework.data import DataConfig, load_splits
 from mlframework.data.images import ImageExamples
@@ -48,7 +49,7 @@ _N_SAMPLES = 16
 class ExperimentConfig(Config):
     """A training run: the data, the model, how it is trained, and what "best" means."""
 
-    name: str = Field(default="run", pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=150)
     """Stem of the run's and the study's name: letters, digits, `.`, `_` and `-`."""
     seed: int = Field(default=42, ge=0, lt=2**32)
     """Seeds the split, the weights, the order of the examples, augmentation and dropout."""
@@ -211,7 +212,7 @@ def _fit(
     write_lines(run.metrics, [record.to_dict() for record in history.records])
     trackers: list[Callback] = [_MetricsFile(run)]
     if config.tracking.tensorboard:
-        trackers.append(TensorBoardTracker(run.path, _hparams(config), _samples(splits)))
+        trackers.append(TensorBoardTracker(run.path, _hparams(config, run), _samples(splits)))
     plan = Fit(
         learner=learner,
         num_epochs=num_epochs,
@@ -326,16 +327,15 @@ def _identity(config: ExperimentConfig) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def _hparams(config: ExperimentConfig) -> dict[str, Any]:
-    leaves = schema.leaves(ExperimentConfig, config.model_dump())
+def _hparams(config: ExperimentConfig, run: RunDir) -> dict[str, Any]:
     tree = config.model_dump()
+    written = yaml.read(run.config).tree if run.config.is_file() else {}
     found: dict[str, Any] = {}
-    for leaf in leaves:
-        value: Any = tree
-        for part in leaf.key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+    for leaf in schema.leaves(ExperimentConfig, tree):
         if leaf.key.split(".")[0] in ("seed", "data", "model", "training", "optimizer", "scheduler"):
-            found[leaf.key] = value
+            value = get(tree, leaf.key)
+            # What stands for a variable is not written down, only its name.
+            found[leaf.key] = get(written, leaf.key, value) if isinstance(value, str) else value
     return found
 
 

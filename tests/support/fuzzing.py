@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlframework.cli import init_config, search, train
+from mlframework.cli import init_config, search, train, visualise
 from mlframework.config import yaml
 from support.searches import write_table
 
@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "ml-train": train.main,
     "ml-search": search.main,
     "ml-init-config": init_config.main,
+    "ml-visualise": visualise.main,
 }
 HANGS_AFTER = 20
 """Seconds after which a command is said to hang: a hundred times what any of them takes here."""
@@ -139,7 +140,7 @@ class Fuzzer:
 
     def run(self, command: str, *options: str) -> End:
         """Run a command, and judge how it ended: done, or one message; never a traceback, never a hang."""
-        end = _run([command, *options])
+        end = run_here([command, *options])
         self.tally.commands += 1
         self.tally.exits[f"exit {end.code}"] += 1
         shown = f"{command} {' '.join(options)}\nexit {end.code}\n{end.out}\n{end.err}"
@@ -198,7 +199,8 @@ def is_short(printed: str) -> bool:
     return all(walk(yaml.parse(printed).tree, ""))
 
 
-def _run(words: Sequence[str]) -> End:
+def run_here(words: Sequence[str]) -> End:
+    """Run a command in this process and in the present folder."""
     out, err = io.StringIO(), io.StringIO()
     argv, show, terminate = sys.argv, warnings.showwarning, signal.getsignal(signal.SIGTERM)
     watch = signal.signal(signal.SIGALRM, _hang)

@@ -115,9 +115,9 @@ def write_config(plan: Plan, path: Path) -> None:
     if plan.search:
         text += search_text(plan.facts, plan.choices)
     decode(ConfigFile, yaml.parse(text, str(path)))
+    write_text(path, text)
     if not (path.parent / SCHEMA).exists():
         write_schema(path.parent)
-    write_text(path, text)
 
 
 def _checked_name(name: str) -> str:

@@ -22,7 +22,7 @@ from mlframework.search.warm_start import History
 class SearchConfig(Config):
     """What is searched, how, and with what budget."""
 
-    study_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")] | None = None
+    study_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)] | None = None
     """Name of the study and of its folder: letters, digits and `_`, behind the first also `.` and `-`; null: the config's
     name and `_optimization`."""
     storage: str = "sqlite:///optuna_studies.db"

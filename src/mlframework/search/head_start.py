@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from mlframework.config.secrets import masked
 from mlframework.errors import StudyError
 from mlframework.search.duplicates import IMPORTED
 from mlframework.search.feasibility import is_feasible
@@ -72,7 +73,10 @@ def read_head_start(
     """
     found: dict[str, Imported] = {}
     for history in histories:
-        name = json.dumps(history.model_dump(exclude_none=True), sort_keys=True)
+        # It goes into the study's storage, and is of another one: that one's password has no business there.
+        name = json.dumps(
+            {key: masked(text) for key, text in history.model_dump(exclude_none=True).items()}, sort_keys=True
+        )
         if name in known:
             continue
         try:
