@@ -285,11 +285,19 @@ def test_what_is_not_a_number_is_null(tmp_path: Path) -> None:
 
 
 def test_lines_are_added_at_the_end(tmp_path: Path) -> None:
-    path = tmp_path / "new folder" / "m.jsonl"
+    path = tmp_path / "m.jsonl"
     for epoch in range(3):
         append_line(path, {"epoch": epoch, "text": "zwei\nZeilen, ü"})
     assert [line["epoch"] for line in lines_of(path)] == [0, 1, 2]
     assert path.read_bytes().endswith(b"\n")
+
+
+def test_a_line_does_not_bring_back_a_folder_that_was_removed(tmp_path: Path) -> None:
+    with pytest.raises(
+        RunError, match=r"m\.jsonl: cannot be written: its folder was removed meanwhile; go on with --resume"
+    ):
+        append_line(tmp_path / "gone" / "m.jsonl", {"epoch": 1})
+    assert not (tmp_path / "gone").exists()
 
 
 def test_lines_of_several_writers_stay_whole(tmp_path: Path) -> None:

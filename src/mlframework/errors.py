@@ -4,7 +4,8 @@ MlframeworkError            the user can mend it: one message, exit 2
 ├── ConfigError             a config file or an override; holds every problem found, each with its place
 ├── DataError               the data itself: missing, empty, unreadable, one class only
 ├── MissingExtraError       an optional package is not installed; the message has the install command
-├── CheckpointError         a checkpoint that is cut short, not ours, or of another config
+├── CheckpointError         a checkpoint that is not ours, or of another config
+│   └── DamagedCheckpointError  one that is cut short, or whose bytes have changed
 ├── RunError                a run folder that is missing, read-only, or on a full disk
 ├── StorageError            a study's storage that cannot be opened or does not answer
 ├── StudyError              a study that exists already, or that does not exist
@@ -19,6 +20,7 @@ Stopped                     not an error: the work was asked to stop, and everyt
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class MlframeworkError(Exception):
@@ -58,6 +60,14 @@ class MissingExtraError(MlframeworkError):
 
 class CheckpointError(MlframeworkError):
     """A checkpoint that cannot be resumed from."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint that is cut short, or whose bytes are not those that were written."""
+
+    def __init__(self, message: str, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(message)
 
 
 class RunError(MlframeworkError):

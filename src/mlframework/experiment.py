@@ -207,8 +207,7 @@ def _fit(
 ) -> RunResult:  # fmt: skip
     learner = build_learner(config, splits.without_test())
     checkpoints = Checkpoints(run.checkpoints, _identity(config))
-    if checkpoints.last.is_file():
-        checkpoints.restore(learner, history, checkpoints.last)
+    checkpoints.resume(learner, history)
     write_lines(run.metrics, [record.to_dict() for record in history.records])
     trackers: list[Callback] = [_MetricsFile(run)]
     if config.tracking.tensorboard:
@@ -236,6 +235,7 @@ def _fit(
         n_parameters=learner.n_parameters,
     )
     write_json(run.result, result.to_dict())
+    checkpoints.forget_previous()
     return result
 
 

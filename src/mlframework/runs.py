@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,7 @@ def writing(path: Path) -> Iterator[None]:
             errno.EPERM: "you may not write there; run in a folder that you can write to, or mend its permissions",
             errno.ENOTDIR: "a file stands where a folder is needed; move it away",
             errno.EEXIST: "a file stands where a folder is needed; move it away",
+            errno.ENOENT: "its folder was removed meanwhile; go on with --resume",
         }
         raise RunError(
             f"{path}: cannot be written: {remedies.get(error.errno or 0, error.strerror or error)}"
@@ -137,8 +138,14 @@ def make_folder(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, former: Path | None = None) -> Iterator[Path]:
     """Yield a temporary file beside `path` that takes its place when the block ends well: readers see old or new.
+
+    After a power cut, too: the bytes are on the disk before the file has its name.
+
+    Args:
+        path: the file.
+        former: what the old file is called from now on; None: it is gone.
 
     Raises:
         RunError: see `writing`.
@@ -151,10 +158,36 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             yield Path(temporary)
             os.chmod(temporary, FILE_MODE & ~_umask())
+            _sync(Path(temporary))
+            if former is not None:
+                with suppress(FileNotFoundError):
+                    os.replace(path, former)
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names of the files in a folder are on the disk.
+
+    Raises:
+        RunError: see `writing`.
+    """
+    if hasattr(os, "O_DIRECTORY"):  # Windows can't open a folder
+        with writing(folder):
+            _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):  # a file system that has no such thing
+            raise
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -193,9 +226,9 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
     Raises:
         RunError: see `writing`; the file is as it was.
     """
+    # Its folder is not made: one that was removed while its run goes on would come back without the run's config.
     line = (json.dumps(_finite(record), ensure_ascii=False, allow_nan=False) + "\n").encode()
     with writing(path):
-        make_folder(path.parent)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
         try:
             size = os.fstat(handle).st_size

@@ -365,7 +365,21 @@ def test_a_trial_that_came_to_its_end_is_never_pruned() -> None:
     assert {record.state for record in end.records if record.epochs == 3} == {"complete"}
 
 
-def test_a_trial_whose_checkpoint_is_damaged_is_trained_from_its_start() -> None:
+@pytest.mark.parametrize(
+    ("damaged", "epochs", "said"),
+    [
+        (["last.pt"], [2, 3], r"last\.pt: is cut short or damaged; going on from previous\.pt, which is of epoch 1"),
+        (
+            ["last.pt", "previous.pt"],
+            [1, 2, 3],
+            r"trial_0001: its checkpoints are damaged; it is trained again from its",
+        ),
+    ],
+    ids=["the last one", "both"],
+)
+def test_a_trial_whose_checkpoints_are_damaged_trains_again_what_they_held(
+    damaged: list[str], epochs: list[int], said: str
+) -> None:
     _, undisturbed = run_search({"search.study_name": "undisturbed"})
 
     def interrupt(number: int, epoch: int, _value: float) -> None:
@@ -374,11 +388,18 @@ def test_a_trial_whose_checkpoint_is_damaged_is_trained_from_its_start() -> None
 
     with pytest.raises(KeyboardInterrupt):
         run_search(watcher=Watched(interrupt))
-    last = Path("runs/optuna_studies/tiny_optimization/trial_0001/checkpoints/last.pt")
-    os.truncate(last, 1000)
-    study, end = run_search(resume=True)
+    run = Path("runs/optuna_studies/tiny_optimization/trial_0001")
+    for name in damaged:
+        os.truncate(run / "checkpoints" / name, 1000)
+    watcher = Watched()
+    with pytest.warns(UserWarning, match=said):
+        study, end = run_search(resume=True, watcher=watcher)
     assert states(study) == ["COMPLETE"] * 3
     assert [record.value for record in end.records] == [record.value for record in undisturbed.records]
+    # The last epoch before a resume is reported once more.
+    assert [epoch for number, epoch, _ in watcher.epochs if number == 1][-len(epochs) :] == epochs
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
 
 
 def test_a_trial_that_another_worker_took_over_is_let_go() -> None:

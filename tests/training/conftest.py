@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlframework.errors import CheckpointError
+from mlframework.learners.archives import damaged
 from mlframework.learners.base import Outputs, ignore_batches
 
 
@@ -18,8 +18,8 @@ class JsonCodec:
     def load(self, path: Path) -> dict[str, Any]:
         try:
             return dict(json.loads(path.read_text()))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: {error}") from None
+        except ValueError as error:
+            raise damaged(path, error) from None
 
 
 class Scripted:

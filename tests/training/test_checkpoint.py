@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mlframework.errors import CheckpointError, RunError
+from mlframework.errors import CheckpointError, DamagedCheckpointError, RunError
 from mlframework.training.callbacks import EpochRecord, History
 from mlframework.training.checkpoint import Checkpoints
 
@@ -39,7 +39,81 @@ def test_the_best_epoch_costs_no_second_file_and_nothing_else_lies_there(tmp_pat
     checkpoints = Checkpoints(tmp_path, "id")
     trained(scripted([]), checkpoints, [0.5, 0.9])
     assert os.path.samefile(checkpoints.best, checkpoints.last)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt", "previous.pt"]
+
+
+def test_the_last_two_are_kept_by_renaming(tmp_path: Path, scripted: Any) -> None:
+    checkpoints = Checkpoints(tmp_path, "id")
+    trained(scripted([]), checkpoints, [0.5, 0.9])
+    was = checkpoints.last.stat().st_ino
+    learner, history = scripted([]), History("val_acc", "maximize")
+    checkpoints.resume(learner, history)
+    learner.train_epoch()
+    history.records.append(EpochRecord(3, {"train_loss": 1.0, "val_acc": 0.7}, 0.5, None))
+    checkpoints.save(learner, history)
+    assert [restored(scripted([]), checkpoints, path)[0] for path in (checkpoints.last, checkpoints.previous)] == [3, 2]
+    assert checkpoints.previous.stat().st_ino == checkpoints.best.stat().st_ino == was, "nothing was written twice"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"format": 1, "ide', b"\x00" * 60], ids=["empty", "cut short", "zeros"])
+def test_of_a_damaged_last_one_the_one_before_is_taken_and_survives_the_next_epoch(
+    tmp_path: Path, scripted: Any, content: bytes
+) -> None:
+    checkpoints = Checkpoints(tmp_path, "id")
+    trained(scripted([]), checkpoints, [0.5, 0.9, 0.7])
+    checkpoints.last.write_bytes(content)
+    learner, history = scripted([]), History("val_acc", "maximize")
+    with pytest.warns(
+        UserWarning, match=r"last\.pt: is cut short or damaged; going on from previous\.pt, .* epoch 2:"
+    ) as told:
+        checkpoints.resume(learner, history)
+    assert (learner.trained, len(history.records), len(told)) == (2, 2, 1)
+    learner.train_epoch()
+    history.records.append(EpochRecord(3, {"train_loss": 1.0, "val_acc": 0.7}, 0.5, None))
+    checkpoints.save(learner, history)
+    assert restored(scripted([]), checkpoints, checkpoints.last)[0] == 3
+    assert restored(scripted([]), checkpoints, checkpoints.previous)[0] == 2, "the damaged one did not take its place"
+
+
+def test_with_both_damaged_the_message_says_what_to_delete(tmp_path: Path, scripted: Any) -> None:
+    checkpoints = Checkpoints(tmp_path, "id")
+    trained(scripted([]), checkpoints, [0.5, 0.9])
+    for path in (checkpoints.last, checkpoints.previous):
+        path.write_bytes(b"")
+    with pytest.raises(
+        DamagedCheckpointError, match=r"both cut short or damaged; delete that folder, then --resume"
+    ) as error:
+        checkpoints.resume(scripted([]), History("val_acc", "maximize"))
+    assert error.value.folder == tmp_path
+    checkpoints.previous.unlink()
+    with pytest.raises(DamagedCheckpointError, match=r"last\.pt: cannot be read"):
+        checkpoints.resume(scripted([]), History("val_acc", "maximize"))
+
+
+def test_a_kill_between_the_two_renames_loses_no_epoch_that_was_saved(tmp_path: Path, scripted: Any) -> None:
+    checkpoints = Checkpoints(tmp_path, "id")
+    trained(scripted([]), checkpoints, [0.5, 0.9])
+    checkpoints.last.replace(checkpoints.previous)
+    half = tmp_path / ".last.pt.x7"
+    half.write_text('{"form')
+    learner = scripted([])
+    checkpoints.resume(learner, History("val_acc", "maximize"))
+    assert learner.trained == 2
+    assert not half.exists()
+
+
+def test_without_checkpoints_there_is_nothing_to_resume(tmp_path: Path, scripted: Any) -> None:
+    learner, history = scripted([]), History("val_acc", "maximize")
+    Checkpoints(tmp_path / "none", "id").resume(learner, history)
+    assert (learner.trained, history.records) == (0, [])
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_run_whose_folder_was_removed_ends_instead_of_making_half_of_it_again(tmp_path: Path, scripted: Any) -> None:
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", "id")
+    with pytest.raises(RunError, match=r"checkpoints: cannot be written: its folder was removed meanwhile"):
+        trained(scripted([]), checkpoints, [0.5])
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_file_system_without_hard_links_gets_a_copy(
@@ -71,7 +145,8 @@ def test_a_write_that_fails_leaves_the_epoch_before(
     with pytest.raises(RunError, match=r"last\.pt: cannot be written: the disk is full"):
         checkpoints.save(learner, history)
     assert restored(scripted([]), checkpoints, checkpoints.last) == (2, [1, 2])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt"]
+    assert restored(scripted([]), checkpoints, checkpoints.previous) == (1, [1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt", "previous.pt"]
 
 
 def test_another_identity_is_refused(tmp_path: Path, scripted: Any) -> None:
@@ -105,10 +180,12 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, scripted: Any) -> Non
         restored(scripted([]), checkpoints, checkpoints.last)
 
 
-def test_remove_takes_both_and_their_folder_but_no_other_file(tmp_path: Path, scripted: Any) -> None:
+def test_remove_takes_all_and_their_folder_but_no_other_file(tmp_path: Path, scripted: Any) -> None:
     checkpoints = Checkpoints(tmp_path / "checkpoints", "id")
     checkpoints.remove()  # nothing there yet
-    trained(scripted([]), checkpoints, [0.5])
+    trained(scripted([]), checkpoints, [0.5, 0.4, 0.3])
+    (checkpoints.folder / ".last.pt.x7").write_text("what a kill left")
+    assert len(checkpoints.files()) == 4
     checkpoints.remove()
     assert not checkpoints.folder.exists()
     trained(scripted([]), checkpoints, [0.5])

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mlframework.errors import CheckpointError
+from mlframework.errors import CheckpointError, RunError
+from mlframework.learners.archives import damaged, open_checkpoint
 
 _TREE = "tree"
 
@@ -37,18 +38,17 @@ class ArrayCodec:
         """Read a state.
 
         Raises:
-            CheckpointError: the file is missing, cut short, or holds something else.
+            CheckpointError: the file is cut short or damaged, or holds something else.
+            RunError: it cannot be opened.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with open_checkpoint(path) as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             state = _unpacked(json.loads(arrays[_TREE].tobytes()), arrays)
+        except (MemoryError, RunError, CheckpointError):
+            raise
         except Exception as error:  # noqa: BLE001 - zipfile and NumPy raise whatever the bytes lead them to
-            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-            raise CheckpointError(
-                f"{path}: cannot be read as a checkpoint; it is cut short or not ours ({reason}); delete the folder "
-                f"{path.parent} to train from the first epoch"
-            ) from None
+            raise damaged(path, error) from None
         if not isinstance(state, dict):
             raise CheckpointError(f"{path}: is a NumPy archive, but not a checkpoint of mlframework")
         return state

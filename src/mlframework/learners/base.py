@@ -31,7 +31,9 @@ class Codec(Protocol):
         """Read it back.
 
         Raises:
-            CheckpointError: the file is cut short, or holds something else.
+            DamagedCheckpointError: the file is cut short, or its bytes are not those that were written.
+            CheckpointError: it is not there, or holds something else.
+            RunError: it cannot be opened.
         """
 
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mlframework.data.batches import Batches, Fetch
-from mlframework.errors import CheckpointError, TrainingError
+from mlframework.errors import CheckpointError, RunError, TrainingError
+from mlframework.learners.archives import damaged, open_checkpoint
 from mlframework.learners.base import LearnerSpec, Outputs, RankingReport, ignore_batches, n_threads, wanted_metrics
 from mlframework.learners.judges import ExampleJudge, Judge
 from mlframework.learners.precision import Accumulation, Batch, Clip, Precision, build_precision
@@ -43,16 +44,16 @@ class TorchCodec:
         """Read a state.
 
         Raises:
-            CheckpointError: the file is missing, cut short, or holds something else.
+            CheckpointError: the file is cut short or damaged, or holds something else.
+            RunError: it cannot be opened.
         """
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with open_checkpoint(path) as file:
+                state = torch.load(file, map_location="cpu", weights_only=True)
+        except (MemoryError, RunError, CheckpointError):
+            raise
         except Exception as error:  # noqa: BLE001 - the unpickler raises whatever the bytes lead it to
-            reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0][:200]
-            raise CheckpointError(
-                f"{path}: cannot be read as a checkpoint; it is cut short or not ours ({reason}); delete the folder "
-                f"{path.parent} to train from the first epoch"
-            ) from None
+            raise damaged(path, error) from None
         if not isinstance(state, dict):
             raise CheckpointError(f"{path}: is a torch file, but not a checkpoint of mlframework")
         return state

@@ -1,18 +1,21 @@
 """What a trial of a config trains: the config with the trial's parameters in it, in a run folder of the study."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mlframework.config.decode import decode
 from mlframework.config.yaml import Document
 from mlframework.data.splits import Splits
-from mlframework.errors import CheckpointError
+from mlframework.errors import CheckpointError, DamagedCheckpointError
 from mlframework.experiment import ExperimentConfig, start_run
 from mlframework.plans import Evaluation, Plan, Report
 from mlframework.runs import RunDir
 from mlframework.search.results import remove_checkpoints
 from mlframework.search.study import SearchSpec
+from mlframework.training.checkpoint import Checkpoints
 
 LoadSplits = Callable[[ExperimentConfig], Splits[Any]]
 """Gives the splits of a trial's config; there is no test split in them."""
@@ -51,12 +54,21 @@ class TrainingRun:
         if not self.run.config.is_file():
             start_run(self.run, self.tree)
         splits = self.load(self.config)
-        try:
-            return self.plan.evaluate(self.config, splits, self.run, report, [])
-        except CheckpointError:
-            # The epochs before a kill cannot be had back from a damaged file: the same trial is trained from its start.
-            remove_checkpoints(self.run)
-            return self.plan.evaluate(self.config, splits, self.run, report, [])
+        while True:
+            try:
+                return self.plan.evaluate(self.config, splits, self.run, report, [])
+            except DamagedCheckpointError as error:
+                # The epochs before a kill cannot be had back from damaged files: the same training begins again.
+                _say_again(error.folder.parent, "its checkpoints are damaged")
+                Checkpoints(error.folder, "").remove()
+            except CheckpointError:
+                _say_again(self.run.path, "its checkpoints are of other settings")
+                remove_checkpoints(self.run)
+                return self.plan.evaluate(self.config, splits, self.run, report, [])
+
+
+def _say_again(folder: Path, why: str) -> None:
+    warnings.warn(f"{folder}: {why}; it is trained again from its first epoch", UserWarning, stacklevel=3)
 
 
 def trainer_of_configs(load: LoadSplits) -> Callable[[SearchSpec, int, Mapping[str, Any], int | None], TrainingRun]:

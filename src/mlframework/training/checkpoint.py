@@ -2,20 +2,21 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from mlframework.errors import CheckpointError
-from mlframework.learners.base import Codec, Learner
-from mlframework.runs import FORMAT, replacing
+from mlframework.errors import CheckpointError, DamagedCheckpointError
+from mlframework.learners.base import Learner
+from mlframework.runs import FORMAT, replacing, sync_folder, writing
 from mlframework.training.callbacks import EpochRecord, History
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints in a folder: `best.pt` and `last.pt`.
+    """The checkpoints in a folder: `best.pt`, `last.pt`, and while a training goes on `previous.pt`.
+
+    An epoch writes one file: `previous.pt` is what was `last.pt` an epoch ago, `best.pt` a second name of what was.
 
     Attributes:
         folder: where they lie.
@@ -33,17 +34,66 @@ class Checkpoints:
     def last(self) -> Path:
         return self.folder / "last.pt"
 
+    @property
+    def previous(self) -> Path:
+        return self.folder / "previous.pt"
+
     def save(self, learner: Learner, history: History) -> None:
-        """Write `last.pt`, and `best.pt` where the last epoch is the best so far."""
+        """Write `last.pt`, and `best.pt` where the last epoch is the best so far.
+
+        Raises:
+            RunError: it cannot be written, or the run's folder was removed; what was saved before is as it was.
+        """
         state = {
             "format": FORMAT,
             "identity": self.identity,
             "history": [record.to_dict() for record in history.records],
             "learner": learner.state_dict(),
         }
-        _write(learner.codec, state, self.last)
+        with writing(self.folder):
+            self.folder.mkdir(exist_ok=True)  # not its parents: a run without its config is of no use
+        with replacing(self.last, former=self.previous) as temporary:
+            learner.codec.dump(state, temporary)
         if history.best is history.records[-1]:
             _link(self.last, self.best)
+        sync_folder(self.folder)
+
+    def resume(self, learner: Learner, history: History) -> None:
+        """Give learner and history the newest state that is whole; do nothing where none was saved.
+
+        Raises:
+            DamagedCheckpointError: none is whole.
+            CheckpointError: they are of another training.
+        """
+        self._clear()
+        damaged: list[DamagedCheckpointError] = []
+        for path in (self.last, self.previous):
+            if not path.is_file():
+                continue
+            try:
+                self.restore(learner, history, path)
+            except DamagedCheckpointError as error:
+                damaged.append(error)
+                continue
+            if damaged:
+                warnings.warn(
+                    f"{self.last}: is cut short or damaged; going on from {path.name}, which is of epoch "
+                    f"{len(history.records)}: the epoch after it is trained again",
+                    UserWarning,
+                    stacklevel=2,
+                )
+                # The next epoch's state would push it into the place of the one that is whole.
+                with writing(self.last):
+                    self.last.unlink(missing_ok=True)
+            return
+        if len(damaged) > 1:
+            raise DamagedCheckpointError(
+                f"{self.folder}: {self.last.name} and {self.previous.name} are both cut short or damaged; delete that "
+                "folder, then --resume trains from the first epoch",
+                self.folder,
+            )
+        if damaged:
+            raise damaged[0]
 
     def restore(self, learner: Learner, history: History, path: Path) -> None:
         """Give learner and history back the state of a checkpoint.
@@ -61,12 +111,42 @@ class Checkpoints:
         learner.load_state_dict(state["learner"])
         history.records[:] = [EpochRecord.from_dict(record) for record in state["history"]]
 
+    def forget_previous(self) -> None:
+        """Delete `previous.pt`: nothing is left to resume.
+
+        Raises:
+            RunError: it cannot be deleted.
+        """
+        with writing(self.previous):
+            self.previous.unlink(missing_ok=True)
+
+    def files(self) -> list[Path]:
+        """Return what lies there of ours, what a death left half-written included."""
+        return [path for path in (self.best, self.last, self.previous) if path.is_file()] + self._half_written()
+
     def remove(self) -> None:
-        """Delete the checkpoints: a trial that is done and not among the best needs none."""
-        for path in (self.best, self.last):
-            path.unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
+        """Delete the checkpoints: a trial that is done and not among the best needs none. Several may do so at once.
+
+        Raises:
+            RunError: they cannot be deleted.
+        """
+        with writing(self.folder):
+            for path in self.files():
+                path.unlink(missing_ok=True)
+        try:
             self.folder.rmdir()
+        except OSError:
+            return  # not there, or something in it that is not ours
+
+    def _half_written(self) -> list[Path]:
+        names = [path.name for path in (self.best, self.last, self.previous)]
+        return [path for name in names for path in self.folder.glob(f".{name}.*")]
+
+    def _clear(self) -> None:
+        """Delete what a killed process left half-written."""
+        with writing(self.folder):
+            for path in self._half_written():
+                path.unlink(missing_ok=True)
 
 
 def _link(source: Path, path: Path) -> None:
@@ -77,8 +157,3 @@ def _link(source: Path, path: Path) -> None:
             os.link(source, temporary)
         except OSError:  # a file system without hard links
             shutil.copyfile(source, temporary)
-
-
-def _write(codec: Codec, state: Mapping[str, Any], path: Path) -> None:
-    with replacing(path) as temporary:
-        codec.dump(state, temporary)
