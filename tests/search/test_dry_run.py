@@ -14,6 +14,7 @@ from mlframework.runs import read_json
 from mlframework.search import probe
 from mlframework.search.corners import Corner, Corners, corners, costs
 from mlframework.search.dry_run import DRAWS, DryRun, dry_run, mean_seconds
+from mlframework.search.keep import Keep
 from mlframework.search.parameters import Categorical
 from mlframework.search.probe import Measured, Prober, measure
 from mlframework.search.read import ReadConfig, read_config
@@ -144,7 +145,10 @@ def test_a_search_takes_its_start_and_its_trials() -> None:
     low, high = found.trial_seconds
     assert low == high == pytest.approx(5 * each.training_seconds)
     assert found.search_seconds == (pytest.approx(3 + 2 + 20 * 60), pytest.approx(3 + 2 + 20 * high))
-    assert found.disk_bytes == 4 * 2 * 5 * 1_000_000 + 20 * 5 * 30_000
+    # The best three keep 2 checkpoints a fold, the running one has 2 more while it saves.
+    assert found.disk_bytes == (3 * 2 * 5 + 2 * 5 + 2) * 1_000_000 + 20 * 5 * 30_000
+    limited = replace(found, keep=Keep(max_gb=0.004))
+    assert limited.disk_bytes == 4_000_000 + (2 * 5 + 2) * 1_000_000 + 20 * 5 * 30_000
 
 
 @pytest.mark.filterwarnings("ignore")

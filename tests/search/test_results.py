@@ -209,10 +209,10 @@ def test_whoever_writes_last_has_seen_every_trial_that_ended(monkeypatch: pytest
     other = study.study.ask()
     tell = [lambda: study.study.tell(other, -1.0)]
 
-    def slow(study: OpenStudy, records: list[TrialRecord]) -> None:
+    def slow(study: OpenStudy, records: list[TrialRecord], checkpoints: dict[str, Any]) -> None:
         while tell:
             tell.pop()()
-        real(study, records)
+        real(study, records, checkpoints)
 
     real = loop.write_results
     monkeypatch.setattr(loop, "write_results", slow)

@@ -109,6 +109,8 @@ def _say(read: ReadConfig, found: DryRun, screen: Console) -> None:
 def _table(found: DryRun, screen: Console) -> None:
     from rich.table import Column, Table
 
+    from mlframework.search.keep import shown_bytes
+
     with_gpu = any(each.gpu_bytes for each in found.measured)
     gpu = ["GPU memory"] if with_gpu else []
     names = ("corner", "result", "epoch", "trial", "memory", *gpu, "checkpoint")
@@ -117,17 +119,17 @@ def _table(found: DryRun, screen: Console) -> None:
         if each.error is not None:
             table.add_row(corner.name, "fails")
             continue
-        on_gpu = [_bytes(each.gpu_bytes)] if with_gpu else []
+        on_gpu = [shown_bytes(each.gpu_bytes)] if with_gpu else []
         table.add_row(
             corner.name, "ok", _seconds(each.epoch_seconds), _seconds(found.n_trainings * each.training_seconds),
-            _bytes(each.peak_bytes) if each.peak_bytes else "?", *on_gpu, _bytes(each.checkpoint_bytes),
+            shown_bytes(each.peak_bytes) if each.peak_bytes else "?", *on_gpu, shown_bytes(each.checkpoint_bytes),
         )  # fmt: skip
     screen.print(table)
 
 
 def _predict(read: ReadConfig, found: DryRun, screen: Console) -> None:
-    from mlframework.search.dry_run import CHECKPOINTS, conditions
-    from mlframework.search.results import KEPT_CHECKPOINTS
+    from mlframework.search.dry_run import conditions
+    from mlframework.search.keep import shown_bytes
 
     assert read.config.search is not None and found.mean_seconds is not None
     low, high = found.trial_seconds
@@ -142,12 +144,11 @@ def _predict(read: ReadConfig, found: DryRun, screen: Console) -> None:
     peak = max(each.peak_bytes for each in found.good)
     on_gpu = max(each.gpu_bytes for each in found.good)
     screen.print(
-        f"memory   {_bytes(peak) if peak else 'not known on this system'}"
-        + (f", GPU {_bytes(on_gpu)}" if on_gpu else "")
+        f"memory   {shown_bytes(peak) if peak else 'not known on this system'}"
+        + (f", GPU {shown_bytes(on_gpu)}" if on_gpu else "")
     )
     screen.print(
-        f"disk     up to {_bytes(found.disk_bytes)}: the best {KEPT_CHECKPOINTS} trials and the running one keep {CHECKPOINTS} "
-        "checkpoints each"
+        f"disk     up to {shown_bytes(found.disk_bytes)}: of the checkpoints, {found.keep.describe()} beside the running one's"
     )
     screen.print(f"assumed  {'; '.join(conditions(read.config))}")
 
@@ -158,11 +159,3 @@ def _seconds(seconds: float) -> str:
     minutes = round(seconds / 60)
     hours, rest = divmod(minutes, 60)
     return f"{hours} h {rest} min" if hours else f"{minutes} min"
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"

@@ -117,6 +117,7 @@ def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -
     workers = Workers(arguments.workers or 1)
     if not workers.is_this_process:
         screen.print(f"  {workers.describe(study)}")
+    screen.print(f"  checkpoints: {study.spec.keep.describe()}")
     resume = _resuming(read, study.n_trials, arguments)
     console.say_on_interrupt(
         f"finished trials are kept, the present one goes on from its last epoch; go on with: {resume}"
@@ -169,6 +170,7 @@ def _resuming(read: ReadConfig, n_trials: int, arguments: argparse.Namespace) ->
 
 def _summarise(study: OpenStudy, end: SearchEnd, resume: str) -> None:
     from mlframework.cli.search_screen import print_best
+    from mlframework.search.cleaning import decide
 
     screen = console.out()
     if end.why == "timeout":
@@ -178,6 +180,7 @@ def _summarise(study: OpenStudy, end: SearchEnd, resume: str) -> None:
         screen.print("another process has trained the last trial: confirming and refitting are left to that one")
     require_best(end.records, study.spec.goal)
     print_best(screen, study, end.records)
+    screen.print(decide(study, end.records).describe())
 
 
 def _refit(study: OpenStudy) -> None:

@@ -12,10 +12,11 @@ from mlframework.errors import ConfigError, MlframeworkError, Problem, StudyErro
 from mlframework.registry import unknown
 from mlframework.search.compare import ENDED, Comparison, Curve, conclude, curve_of
 from mlframework.search.compare_files import write_comparison
+from mlframework.search.keep import remove_checkpoints
 from mlframework.search.loop import search
 from mlframework.search.objective import Watcher
 from mlframework.search.read import ReadConfig
-from mlframework.search.results import TrialRecord, remove_checkpoints
+from mlframework.search.results import TrialRecord
 from mlframework.search.samplers import ALGORITHMS, SAMPLERS
 from mlframework.search.setup import build_spec
 from mlframework.search.storage import masked

@@ -12,6 +12,7 @@ from mlframework.metrics import Direction
 from mlframework.search.confirm import Confirm
 from mlframework.search.duplicates import OnDuplicate
 from mlframework.search.goal import KNEE, Goal
+from mlframework.search.keep import Keep
 from mlframework.search.objectives import ObjectiveConfig, check_objectives, main_metric
 from mlframework.search.parameters import Parameter, Scalar
 from mlframework.search.pruners import MedianPruner, PrunerConfig
@@ -67,6 +68,8 @@ class SearchConfig(Config):
     its own."""
     confirm: Confirm | None = None
     """Whether the best trials are trained again with further seeds when the search is done, and the pick made by that."""
+    keep: Keep = Keep()
+    """Whose checkpoints are kept, and how much disk those may take."""
     lease_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Seconds without a sign of life after which a process on another machine is taken for dead, and its trial taken over."""
 

@@ -22,10 +22,11 @@ from mlframework.search.confirm import (
     folder_of_trainings,
     write_confirmation,
 )
+from mlframework.search.keep import remove_checkpoints
 from mlframework.search.lease import Lease, is_dead, owner_of_this_process
 from mlframework.search.loop import write_outputs
 from mlframework.search.objective import reason_of
-from mlframework.search.results import TrialRecord, candidates, remove_checkpoints
+from mlframework.search.results import TrialRecord, candidates
 from mlframework.search.study import OpenStudy, SearchSpec
 from mlframework.search.training_run import LoadSplits, TrainingRun, training_run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import mean
 
 import numpy as np
@@ -16,15 +16,16 @@ from mlframework.search.config import ConfigFile, SearchConfig
 from mlframework.search.corners import Corner, Corners, corners
 from mlframework.search.feasibility import combinations, draw, is_feasible
 from mlframework.search.fit import refuse_misfits
+from mlframework.search.keep import Keep
 from mlframework.search.parameters import Scalar
 from mlframework.search.probe import Measured, Prober
 from mlframework.search.read import ReadConfig
-from mlframework.search.results import KEPT_CHECKPOINTS
 from mlframework.search.space import Space
 from mlframework.search.study import quiet_optuna, require_optuna
 
 DRAWS = 300
 CHECKPOINTS = 2  # a run keeps the best and the last
+WHILE_TRAINING = 2  # more: the one before, and the one that is being written
 FILES = 30_000
 """Bytes of a trial's other files, about: config, metrics, environment, events."""
 _KEY = "training.num_epochs"
@@ -41,6 +42,7 @@ class DryRun:
         n_trainings: of a trial: one, or one a fold or a repeat.
         startup_seconds: until the first trial can begin.
         mean_seconds: of a trial, on average over random draws of the space; None where no corner trains.
+        keep: whose checkpoints are kept.
     """
 
     corners: Corners
@@ -49,6 +51,7 @@ class DryRun:
     n_trainings: int
     startup_seconds: float
     mean_seconds: float | None
+    keep: Keep = field(default_factory=Keep)
 
     @property
     def good(self) -> list[Measured]:
@@ -76,9 +79,10 @@ class DryRun:
     @property
     def disk_bytes(self) -> int:
         """The most that the study's folder may come to: the checkpoints that are kept, those of a running trial, and files."""
-        checkpoints = CHECKPOINTS * max(each.checkpoint_bytes for each in self.good) * self.n_trainings
-        kept = min(self.n_trials, KEPT_CHECKPOINTS + 1)
-        return kept * checkpoints + self.n_trials * self.n_trainings * FILES
+        one = max(each.checkpoint_bytes for each in self.good)
+        of_trial = CHECKPOINTS * one * self.n_trainings
+        kept = min(min(self.n_trials - 1, self.keep.top_k) * of_trial, self.keep.max_bytes)
+        return int(kept) + of_trial + WHILE_TRAINING * one + self.n_trials * self.n_trainings * FILES
 
 
 def dry_run(read: ReadConfig, on_corner: Callable[[int, Corners], None]) -> DryRun:
@@ -113,7 +117,8 @@ def dry_run(read: ReadConfig, on_corner: Callable[[int, Corners], None]) -> DryR
     n_trainings = build_plan(search.cross_validation, search.repeats).n_parts
     average = mean_seconds(space, found.tried, measured)
     seconds = None if average is None else n_trainings * average
-    return DryRun(found, measured, _n_trials(search, space), n_trainings, prober.startup_seconds, seconds)
+    n_trials = _n_trials(search, space)
+    return DryRun(found, measured, n_trials, n_trainings, prober.startup_seconds, seconds, search.keep)
 
 
 def _n_trials(search: SearchConfig, space: Space) -> int:

@@ -6,9 +6,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from mlframework.errors import MlframeworkError
+from mlframework.search.cleaning import clean
 from mlframework.search.objective import Trainer, Watcher, run_place
 from mlframework.search.pareto import write_front
-from mlframework.search.results import TrialRecord, keep_best_checkpoints, write_best, write_results
+from mlframework.search.results import TrialRecord, write_best, write_results
 from mlframework.search.storage import translated
 from mlframework.search.study import OpenStudy
 from mlframework.search.training_run import LoadSplits, trainer_of_configs
@@ -98,10 +99,11 @@ def write_outputs(study: OpenStudy) -> list[TrialRecord]:
         states = [record.state for record in records]
         if states == written:
             return records
+        # What need not be kept is removed first: that makes room for what is written.
+        kept = clean(study, records)
         # A tuner's trials are calls of a function: there is no config that the best one could be written into.
         if study.spec.space.base and study.spec.goal.best(records) is not None:
             write_best(study, records)
             write_front(study, records)
-        write_results(study, records)
-        keep_best_checkpoints(study, records)
+        write_results(study, records, {"trials": list(kept.trials), "bytes": kept.n_bytes})
         written = states

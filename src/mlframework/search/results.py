@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlframework.config import yaml
 from mlframework.config.override import get
 from mlframework.models import MODELS
-from mlframework.runs import FORMAT, RunDir, read_json, write_json, write_text
+from mlframework.runs import FORMAT, read_json, write_json, write_text
 from mlframework.search.confirm import Candidate, read_confirmation
 from mlframework.search.duplicates import (
     IMPORTED,
@@ -27,12 +27,10 @@ from mlframework.search.duplicates import (
 )
 from mlframework.search.goal import Goal
 from mlframework.search.study import REASON, OpenStudy, SearchSpec
-from mlframework.training.checkpoint import Checkpoints
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-KEPT_CHECKPOINTS = 3
 MERGED_HYPERPARAMETERS = Path("models/best_hyperparameters.json")
 BEST_EPOCH, METRICS = "mlframework:best_epoch", "mlframework:metrics"
 TOOK = "mlframework:resources"
@@ -178,23 +176,6 @@ def pick(spec: SearchSpec, records: Sequence[TrialRecord]) -> Pick | None:
     return Pick(now[picked.number], picked, best.number, None)
 
 
-def keep_best_checkpoints(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
-    """Remove the checkpoints of trials that are done and not among the best few."""
-    kept = {record.number for record in study.spec.goal.ranked(records)[:KEPT_CHECKPOINTS]}
-    chosen = pick(study.spec, records)
-    if chosen is not None:
-        kept.add(chosen.record.number)
-    for record in records:
-        if record.state in ("complete", "pruned", "failed") and record.number not in kept:
-            remove_checkpoints(study.spec.folder.trial(record.number))
-
-
-def remove_checkpoints(run: RunDir) -> None:
-    """Delete the checkpoints of a trial, those of its folds and repeats included."""
-    for folder in (run.checkpoints, *run.path.glob("fold_*/checkpoints"), *run.path.glob("repeat_*/checkpoints")):
-        Checkpoints(folder, "").remove()
-
-
 def write_best(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
     """Write best_config.yaml and best_hyperparameters.json, and merge the latter into models/ by model.
 
@@ -242,8 +223,14 @@ def _named(model: str, params: Mapping[str, Any]) -> dict[str, Any]:
     return {names.get(key, key): value for key, value in params.items() if key != "model.architecture"}
 
 
-def write_results(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
-    """Write results.json and trials.csv."""
+def write_results(study: OpenStudy, records: Sequence[TrialRecord], checkpoints: Mapping[str, Any]) -> None:
+    """Write results.json and trials.csv.
+
+    Args:
+        study: whose results they are.
+        records: of its trials.
+        checkpoints: what is told of them.
+    """
     spec = study.spec
     chosen = pick(spec, records)
     best = chosen.record if chosen is not None else None
@@ -257,6 +244,7 @@ def write_results(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
         "best_params": dict(best.params) if best is not None else None,
         "confirmed": _confirmed(chosen),
         **_about_front(spec.goal, records),
+        "checkpoints": dict(checkpoints),
         "trials": [_as_dict(record) for record in records],
     }
     write_json(spec.folder.results, content)

@@ -79,6 +79,7 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
         fingerprint=_fingerprint(read, space),
         on_duplicate=on_duplicate,
         head_start=head_start,
+        keep=search.keep,
     )
 
 

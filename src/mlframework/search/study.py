@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlframework.config.override import get, override
@@ -18,6 +18,7 @@ from mlframework.search.folder import STUDIES as STUDIES
 from mlframework.search.folder import StudyFolder as StudyFolder
 from mlframework.search.goal import Goal
 from mlframework.search.head_start import HeadStart, give
+from mlframework.search.keep import Keep
 from mlframework.search.lease import RENEWALS_PER_LEASE, Leases, Ledger
 from mlframework.search.ledgers import DatabaseLedger, open_ledger
 from mlframework.search.parameters import Scalar
@@ -63,6 +64,7 @@ class SearchSpec:
         lease_seconds: how long a silent worker is waited for.
         storage_patience: seconds for which a database that does not answer is waited for.
         fingerprint: what trials of one study must have in common.
+        keep: whose checkpoints are kept.
         shares_best: whether its best hyperparameters go into models/best_hyperparameters.json, too.
     """
 
@@ -86,6 +88,7 @@ class SearchSpec:
     on_duplicate: OnDuplicate
     head_start: HeadStart
     shares_best: bool = True
+    keep: Keep = field(default_factory=Keep)
 
     @property
     def training_seed(self) -> int:
@@ -127,6 +130,8 @@ class OpenStudy:
         n_trials: trials of the study in all.
         patience: waits for the storage where it is away.
         news: what opening it did that the user should know: histories imported, the space changed.
+        cleaned: trials whose checkpoints this process has removed.
+        warned: what this process has warned of, which it does once.
     """
 
     spec: SearchSpec
@@ -135,6 +140,8 @@ class OpenStudy:
     n_trials: int
     patience: Patience
     news: Sequence[str] = ()
+    cleaned: set[int] = field(default_factory=set)
+    warned: set[str] = field(default_factory=set)
 
     def trials(self) -> list[FrozenTrial]:
         """Return the trials so far, by number."""

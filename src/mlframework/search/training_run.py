@@ -13,7 +13,7 @@ from mlframework.errors import CheckpointError, DamagedCheckpointError
 from mlframework.experiment import ExperimentConfig, start_run
 from mlframework.plans import Evaluation, Plan, Report
 from mlframework.runs import RunDir
-from mlframework.search.results import remove_checkpoints
+from mlframework.search.keep import remove_checkpoints
 from mlframework.search.study import SearchSpec
 from mlframework.training.checkpoint import Checkpoints
 

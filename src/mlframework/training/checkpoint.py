@@ -151,9 +151,13 @@ class Checkpoints:
 
 def _link(source: Path, path: Path) -> None:
     """Make `path` the same file as `source`: `source` is only ever replaced, so `path` keeps what it is now."""
-    with replacing(path) as temporary:
-        temporary.unlink()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path):
+        temporary.unlink(missing_ok=True)
         try:
             os.link(source, temporary)
         except OSError:  # a file system without hard links
-            shutil.copyfile(source, temporary)
+            with replacing(path) as copy:
+                shutil.copyfile(source, copy)
+        else:
+            os.replace(temporary, path)
