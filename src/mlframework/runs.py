@@ -113,20 +113,23 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedies = {
-            errno.ENOSPC: "the disk is full; make room, then go on with --resume",
-            errno.EDQUOT: "the disk quota is used up; make room, then go on with --resume",
-            errno.EFBIG: "the file would be larger than this system allows; raise the limit (ulimit -f)",
-            errno.EROFS: "the file system is read-only; run in a folder that you can write to",
-            errno.EACCES: "you may not write there; run in a folder that you can write to, or mend its permissions",
-            errno.EPERM: "you may not write there; run in a folder that you can write to, or mend its permissions",
-            errno.ENOTDIR: "a file stands where a folder is needed; move it away",
-            errno.EEXIST: "a file stands where a folder is needed; move it away",
-            errno.ENOENT: "its folder was removed meanwhile; go on with --resume",
-        }
-        raise RunError(
-            f"{path}: cannot be written: {remedies.get(error.errno or 0, error.strerror or error)}"
-        ) from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path | str, error: OSError) -> RunError:
+    """Return the error that says of a file why it cannot be written, and what to do."""
+    remedies = {
+        errno.ENOSPC: "the disk is full; make room, then go on with --resume",
+        errno.EDQUOT: "the disk quota is used up; make room, then go on with --resume",
+        errno.EFBIG: "the file would be larger than this system allows; raise the limit (ulimit -f), then go on with --resume",
+        errno.EROFS: "the file system is read-only; run in a folder that you can write to",
+        errno.EACCES: "you may not write there; run in a folder that you can write to, or mend its permissions",
+        errno.EPERM: "you may not write there; run in a folder that you can write to, or mend its permissions",
+        errno.ENOTDIR: "a file stands where a folder is needed; move it away",
+        errno.EEXIST: "a file stands where a folder is needed; move it away",
+        errno.ENOENT: "its folder was removed meanwhile; go on with --resume",
+    }
+    return RunError(f"{path}: cannot be written: {remedies.get(error.errno or 0, error.strerror or error)}")
 
 
 def make_folder(path: Path) -> None:
@@ -231,12 +234,25 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
     with writing(path):
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
         try:
-            size = os.fstat(handle).st_size
-            if os.write(handle, line) < len(line):
-                os.ftruncate(handle, size)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write_whole(handle, line)
         finally:
             os.close(handle)
+
+
+def write_whole(handle: int, data: bytes) -> None:
+    """Write at the end of a file, all of it or nothing.
+
+    Raises:
+        OSError: the disk is full; the file is as it was.
+    """
+    size, left = os.fstat(handle).st_size, memoryview(data)
+    try:
+        while left:  # only a disk that is nearly full takes a part of it, and then says why it takes no more
+            left = left[os.write(handle, left) :]
+    except OSError:
+        with suppress(OSError):  # no file, but a device
+            os.ftruncate(handle, size)
+        raise
 
 
 def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import shutil
 import sys
 import time
 import types
@@ -402,11 +403,14 @@ def test_a_trial_whose_checkpoints_are_damaged_trains_again_what_they_held(
     assert [line["epoch"] for line in lines] == [1, 2, 3]
 
 
-def test_a_trial_that_another_worker_took_over_is_let_go() -> None:
+@pytest.mark.parametrize("files", ["stay", "are cleared away"])
+def test_a_trial_that_another_worker_took_over_is_let_go(files: str) -> None:
     study = open_search()
 
     def lose(number: int, epoch: int, _value: float) -> None:
-        if (number, epoch) == (1, 3):
+        if (number, epoch) == (1, 3 if files == "stay" else 2):
+            if files == "are cleared away":
+                shutil.rmtree(study.spec.folder.trial(1).path)
             storage = open_storage(study.spec.storage)
             ledger = open_ledger(storage, study.study._study_id)
             mine = ledger.read()[1]

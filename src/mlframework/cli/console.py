@@ -9,6 +9,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
@@ -93,10 +94,11 @@ def run(command: Callable[[], None]) -> NoReturn:
         code = EXIT_TERMINATED
     except BrokenPipeError:
         # The reader of our output went away, as `| head` does: that is no fault, and nothing can be said any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _fall_silent()
         code = EXIT_UNREAD
     except OSError as error:
-        _message(f"{error.filename or 'a file'}: {error.strerror or error}")
+        what = error.filename or ("a file" if error.errno is None else "the output")
+        _message(f"{what}: {error.strerror or error}")
         code = EXIT_USER
     except Exception:  # noqa: BLE001 - the last stop before the user
         traceback.print_exc()
@@ -119,8 +121,18 @@ def _terminate(_signal: int, _frame: object) -> None:
 
 
 def _message(text: str) -> None:
-    sys.stdout.flush()
-    sys.stderr.write(printable(text) + "\n")
+    try:
+        sys.stdout.flush()
+    except OSError:  # the file that it goes into is on a full disk
+        _fall_silent()
+    with suppress(OSError):  # stderr may go into the same file
+        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.flush()
+
+
+def _fall_silent() -> None:
+    """Let what is still to be printed go nowhere: the interpreter would try once more when it ends, and say so."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _hint() -> str:

@@ -234,6 +234,14 @@ class Heartbeat:
             self._leases.renew(self._lease)
             self._renewed = time.time()
 
+    def look(self) -> None:
+        """Look into the storage whether the lease is held, and do nothing where it is.
+
+        Raises:
+            LeaseLost: another worker owns the trial.
+        """
+        self._leases.renew(self._lease)
+
     def _beat(self) -> None:
         regular = pause = self._seconds / RENEWALS_PER_LEASE
         while not self._done.wait(pause):

@@ -46,9 +46,12 @@ class DatabaseLedger:
 
         try:
             self._table.create(self._engine, checkfirst=True)
-        except (IntegrityError, OperationalError, ProgrammingError):
-            # Another worker made it between the check and the creation; a real fault shows in the first read.
-            self.read()
+        except (IntegrityError, OperationalError, ProgrammingError) as error:
+            # Another worker made it between the check and the creation; after a real fault it can't be read.
+            try:
+                self.read()
+            except (OperationalError, ProgrammingError):
+                raise error from None
 
     def read(self) -> list[Lease]:
         """Return the lease in force of each place, in order."""

@@ -92,7 +92,12 @@ def write_outputs(study: OpenStudy) -> list[TrialRecord]:
     """Write all that stands in the study's folder beside its trials, and remove what need not be kept.
 
     It is written again where another worker's trial ended meanwhile: whoever writes last has seen all that ended.
+
+    Raises:
+        RunError: the folder is not there any more, or cannot be written.
     """
+    if not study.spec.folder.study.is_file():
+        raise RunError(f"{study.spec.folder.path}: was removed while its search goes on; --resume makes it again")
     written: list[str] | None = None
     while True:
         records = [TrialRecord.of(trial) for trial in study.trials()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +18,7 @@ from mlframework.errors import (
     TrialPruned,
 )
 from mlframework.plans import Evaluation, Report
-from mlframework.runs import write_text
+from mlframework.runs import unwritable, write_text
 from mlframework.search.draws import Verdict, judge, sampler_of
 from mlframework.search.duplicates import PARTS, REDRAWN, SAME_AS
 from mlframework.search.goal import Goal, resources
@@ -156,11 +157,19 @@ def _attempt(
         return Outcome("COMPLETE", evaluation, spec.goal.measured(evaluation))
     except TrialPruned as pruned:
         return Outcome("PRUNED", reason=str(pruned))
-    except (Stopped, RunError, StorageError, BrokenPipeError):  # not the trial's fault
+    except RunError:
+        # The files of a trial that was taken over are another worker's, who may have cleared them away.
+        with suppress(StorageError), translated(spec.storage):
+            heartbeat.look()
+        raise
+    except (Stopped, StorageError, BrokenPipeError):  # not the trial's fault
         raise
     except MlframeworkError as error:
         return Outcome("FAIL", reason=str(error))
-    except Exception as error:  # noqa: BLE001 - whatever a trial raises is its own failure; the search goes on
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            # The next trial would fail by it, too. What has no name is what the search prints into.
+            raise unwritable(error.filename or "the output", error) from error
         write_text(spec.folder.trial(trial.number).path / "error.txt", traceback.format_exc())
         return Outcome("FAIL", reason=reason_of(error))
 

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mlframework.config.decode import expand
 from mlframework.config.secrets import masked as masked
 from mlframework.errors import MissingExtraError, StorageError
+from mlframework.search.files import JournalFile, check_sqlite
 from mlframework.search.patience import Patience, PatientStorage
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 T = TypeVar("T")
+_MAKE_ROOM = "make room on the disk, then go on with --resume"
 _ATTEMPTS = 6  # of opening a fresh database that other workers are opening, too
 
 
@@ -64,6 +66,8 @@ def open_storage(url: str) -> BaseStorage:
     with translated(url):
         if address.startswith("journal:///"):
             return _journal(Path(address.removeprefix("journal:///")))
+        if address.startswith("sqlite") and (file := file_of(address)) is not None:
+            check_sqlite(file)
         return _retried(lambda: _database(address))
 
 
@@ -111,8 +115,18 @@ def _remedy(reason: str) -> str:
     remedies = {
         "unable to open": "does its folder exist, and may you write there?",
         "not a database": "that file is no SQLite database; name another one",
-        "full": "make room on the disk, then go on with --resume",
+        "full": _MAKE_ROOM,
+        "no space": _MAKE_ROOM,
+        "quota": _MAKE_ROOM,
+        "too large": "raise the limit on the size of files (ulimit -f), then go on with --resume",
+        "no such file": "its folder or file was removed; put it back, then go on with --resume",
+        "disk i/o error": "the disk is full, or fails, or the file's folder is not there any more; see to that, then go on with "
+        "--resume",
+        "malformed": "the file is damaged and is left as it is; put back a copy of it, or save what can be read by: sqlite3 "
+        "FILE .recover | sqlite3 NEW; a study's trials.csv has its finished trials, and another study can learn from it by "
+        "search.warm_start",
         "readonly": "make it writable, or name another file",
+        "read-only": "make it writable, or name another file",
         "locked": "another program holds it; stop that, or use postgresql:// or journal:///",
         "refused": "does the database server run, and is the port right?",
         "password": "check user and password",
@@ -124,7 +138,6 @@ def _remedy(reason: str) -> str:
 
 def _journal(path: Path) -> BaseStorage:
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
     from mlframework.runs import FILE_MODE
 
@@ -133,7 +146,7 @@ def _journal(path: Path) -> BaseStorage:
     try:
         _mend_journal(path)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE))
-        return JournalStorage(JournalFileBackend(str(path)))
+        return JournalStorage(JournalFile(path))  # type: ignore[arg-type]
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"search.storage: journal:///{path}: that file is no journal of a study, or is damaged; name another one"

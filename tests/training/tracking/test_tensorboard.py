@@ -1,6 +1,7 @@
 """What TensorBoard itself reads back from the event files that we write."""
 
 import io
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -151,14 +152,21 @@ def test_folder_that_cannot_be_made_is_a_run_error(tmp_path: Path) -> None:
         TensorBoardWriter(tmp_path / "file")
 
 
-def test_full_disk_is_a_run_error(tmp_path: Path) -> None:
+def test_a_file_that_cannot_grow_is_a_run_error_and_has_no_half_record(tmp_path: Path) -> None:
     writer = TensorBoardWriter(tmp_path)
-    writer._file.close()
-    writer._file = open("/dev/full", "wb")  # noqa: SIM115 - close() is what is tested
-    with pytest.raises(RunError, match="disk is full"):
-        writer.scalars(1, {"val/acc": 0.5})
-    with pytest.raises(RunError, match="disk is full"):
-        writer.close()
+    writer.scalars(1, {"val/acc": 0.5})
+    before = writer.path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, hard))
+    try:
+        with pytest.raises(RunError, match=r"events.*: cannot be written: the file would be larger than"):
+            writer.scalars(2, {"val/acc": 0.6})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert writer.path.read_bytes() == before
+    writer.scalars(2, {"val/acc": 0.7})
+    writer.close()
+    assert writer.path.read_bytes().startswith(before) and len(writer.path.read_bytes()) > len(before)
 
 
 def test_importing_it_brings_neither_torch_nor_tensorflow() -> None:

@@ -10,6 +10,7 @@ logdir, and hides whatever that one record does not name. Where there is no such
 hyperparameters and scalar tags. Trials of one search differ in their conditional parameters, so none is written here.
 """
 
+import io
 import itertools
 import math
 import os
@@ -18,7 +19,7 @@ import struct
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tensorboard.compat.proto import (
     event_pb2,
@@ -29,7 +30,7 @@ from tensorboard.compat.proto import (
 )
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from mlframework.runs import FILE_MODE, make_folder, writing
+from mlframework.runs import FILE_MODE, make_folder, write_whole, writing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,13 +138,8 @@ class TensorBoardWriter:
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the file; calling it again does nothing.
-
-        Raises:
-            RunError: what a failed call left over cannot be written now either.
-        """
-        with writing(self.path):
-            self._file.close()
+        """Close the file; calling it again does nothing."""
+        self._file.close()
 
     def _session(self, tag: str, content: plugin_data_pb2.HParamsPluginData) -> None:
         """Write a message of the hparams plugin: all of it stands in the metadata, the value is an empty vector."""
@@ -166,16 +162,15 @@ class TensorBoardWriter:
 
     def _write(self, event: event_pb2.Event) -> None:
         with writing(self.path):
-            self._file.write(_frame(event.SerializeToString()))
-            self._file.flush()
+            write_whole(self._file.fileno(), _frame(event.SerializeToString()))
 
 
-def _create(folder: Path) -> BinaryIO:
+def _create(folder: Path) -> io.FileIO:
     """Make a new event file. TensorBoard reads a folder's files in the order of their names, so the time comes first."""
     for number in itertools.count():
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{number}"
         try:
-            return open(folder / name, "xb", opener=_for_no_stranger)
+            return open(folder / name, "xb", buffering=0, opener=_for_no_stranger)
         except FileExistsError:
             continue
     raise AssertionError("itertools.count() never ends")
@@ -201,8 +196,6 @@ def _fill(field: Any, value: HParam) -> None:
 
 
 def _png(pixels: "npt.NDArray[np.uint8]") -> bytes:
-    import io
-
     from PIL import Image
 
     buffer = io.BytesIO()
