@@ -337,7 +337,7 @@ def test_signals_leave_a_run_that_says_how_to_go_on(here: Path, cancer: Tree) ->
         ]
         saved = torch.load(run / "checkpoints/last.pt", weights_only=True)["history"]
         assert len(saved) >= len(lines(run / "metrics.jsonl")) >= 3
-        assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.pt", "last.pt"]
+        assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.pt", "last.pt", "previous.pt"]
 
 
 def test_a_finished_run_is_not_trained_again(ml_train: Callable[..., Ended], cancer: Tree) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from mlframework.errors import MlframeworkError
+from mlframework.errors import MlframeworkError, RunError
 from mlframework.search.cleaning import clean
 from mlframework.search.objective import Trainer, Watcher, run_place
 from mlframework.search.pareto import write_front

@@ -77,6 +77,9 @@ class Watcher(Protocol):
         """Something happened that the user should know."""
 
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # what the next trial would fail by, too
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a trial ended, as the storage is told.
@@ -167,8 +170,8 @@ def _attempt(
     except MlframeworkError as error:
         return Outcome("FAIL", reason=str(error))
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            # The next trial would fail by it, too. What has no name is what the search prints into.
+        if isinstance(error, OSError) and error.errno in _DISK:
+            # What has no name is what the search prints into.
             raise unwritable(error.filename or "the output", error) from error
         write_text(spec.folder.trial(trial.number).path / "error.txt", traceback.format_exc())
         return Outcome("FAIL", reason=reason_of(error))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mlframework.errors import Stopped, TrainingError, TrialPruned
+from mlframework.errors import RunError, Stopped, StorageError, TrainingError, TrialPruned
 from mlframework.learners.base import Learner
 from mlframework.training.callbacks import Callback, EpochRecord, Guard, History
 from mlframework.training.checkpoint import Checkpoints
@@ -60,7 +60,7 @@ def fit(plan: Fit, history: History) -> str:
     except TrialPruned:
         status = "pruned"
         raise
-    except (Stopped, KeyboardInterrupt):
+    except (Stopped, RunError, StorageError, KeyboardInterrupt):  # it can go on
         status = "interrupted"
         raise
     finally:
