@@ -27,6 +27,7 @@ from mlframework.data import DataConfig, load_splits
 from mlframework.data.images import ImageExamples
 from mlframework.data.splits import Splits
 from mlframework.errors import TrainingError
+from mlframework.learners import ranks
 from mlframework.learners.base import Learner, LearnerSpec
 from mlframework.learners.ranking import require_items
 from mlframework.metrics import METRICS, Direction, MetricName, direction_of, shown, tasks_of
@@ -257,7 +258,7 @@ def build_learner(config: ExperimentConfig, splits: Splits[Any]) -> Learner:
         num_epochs=config.training.num_epochs,
         metrics=(config.metric, *config.metrics),
     )
-    return config.model.learner(spec)
+    return ranks.build_learner(config.model, spec)
 
 
 def evaluate_test(config: ExperimentConfig, splits: Splits[Any], run: RunDir, weights: Weights) -> dict[str, float]:
@@ -322,8 +323,10 @@ class _MetricsFile:
 
 
 def _identity(config: ExperimentConfig) -> str:
-    """Return what makes a training the same one: all settings but its name, its device and its trackers."""
+    """Return what makes a training the same one: all settings but its name, its device, its trackers and its processes."""
     settings = config.model_dump(exclude={"name", "tracking", "device"})
+    if settings["training"]["trainer_type"] in ranks.LIKE_STANDARD:
+        settings["training"]["trainer_type"] = "standard"
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 

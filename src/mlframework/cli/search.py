@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mlframework.cli import console, diagnose, dry_run
 from mlframework.cli.compare import check_options, run_comparison
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides, positive_float, positive_int
+from mlframework.cli.ranks import led
 from mlframework.errors import ConfigError, Problem
 from mlframework.search.start import SHORT, as_option, load, open_search, require_best, require_search
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point."""
-    console.run(_main)
+    console.run(led(_main))
 
 
 def _parser() -> Parser:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mlframework.cli import console, find_lr
 from mlframework.cli.cross_validate import cross_validate, evaluate_folds
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides
+from mlframework.cli.ranks import led
 from mlframework.errors import ConfigError, Problem, RunError
 from mlframework.face import RUNS, experiment_of, new_run, or_no_trace, select
 
@@ -23,7 +24,7 @@ HYPERPARAMETERS = "models/best_hyperparameters.json"
 
 def main() -> None:
     """Entry point."""
-    console.run(_main)
+    console.run(led(_main))
 
 
 def _parser() -> Parser:

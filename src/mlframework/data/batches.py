@@ -1,7 +1,7 @@
 """Batches of tensors: whole batches are cut from tensors on the device, no example is touched by itself."""
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,34 @@ class Fetch(Protocol):
 
     def __call__(self, rows: Rows) -> tuple[Tensor, ...]:
         """Return the inputs; `rows` is a slice or int64 positions (b,) on the CPU."""
+
+
+class Batch(NamedTuple):
+    """What goes through the model at once.
+
+    Attributes:
+        inputs: of the module, each (b, ...).
+        targets: what the loss is of.
+        own: targets of the rows that this process is to count, (c,): the first ones of what comes out of the module.
+        whole: targets of the whole batch; those of other processes too, where several share it.
+    """
+
+    inputs: tuple[Tensor, ...]
+    targets: Tensor
+    own: Tensor
+    whole: Tensor
+
+
+class Cut(Protocol):
+    """Takes this process's part of a batch."""
+
+    def __call__(self, fetch: Fetch, rows: Rows, targets: Tensor) -> Batch:
+        """Return the batch of some rows, whose targets are `targets`, or the part of it that is this process's."""
+
+
+def whole_batch(fetch: Fetch, rows: Rows, targets: Tensor) -> Batch:
+    """Take all rows: there is but one process."""
+    return Batch(fetch(rows), targets, targets, targets)
 
 
 class PixelSource(Protocol):
@@ -84,12 +112,21 @@ class Batches:
     """The batches of a split: in a new random order every time with a generator, else in the order of the rows.
 
     A last batch of one example joins the batch before it, since batch normalisation cannot train on one.
+
+    Args:
+        fetch: gives the inputs of rows.
+        targets: of all rows.
+        batch_size: rows of a batch, over all processes.
+        device: where the batches lie.
+        order: of the rows; None for that of the rows themselves.
+        cut: takes what is this process's of a batch in random order.
     """
 
     def __init__(
-        self, fetch: Fetch, targets: NDArray[np.generic], batch_size: int, device: str, order: torch.Generator | None
-    ) -> None:
-        self._fetch, self._batch_size, self._order, self._device = fetch, batch_size, order, device
+        self, fetch: Fetch, targets: NDArray[np.generic], batch_size: int, device: str, order: torch.Generator | None,
+        cut: Cut = whole_batch,
+    ) -> None:  # fmt: skip
+        self._fetch, self._order, self._device, self._cut = fetch, order, device, cut
         self.targets = targets
         self._on_device = torch.from_numpy(targets).to(device)
         n = len(targets)
@@ -101,15 +138,20 @@ class Batches:
     def __len__(self) -> int:
         return len(self._bounds)
 
-    def __iter__(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         if self._order is None:
-            for start, end in self._bounds:
-                yield self._fetch(slice(start, end)), self._on_device[start:end]
+            yield from self.block(0, 1)
             return
         permutation = torch.randperm(len(self.targets), generator=self._order)
         for start, end in self._bounds:
             rows = permutation[start:end]
-            yield self._fetch(rows), self._on_device[rows.to(self._device)]
+            yield self._cut(self._fetch, rows, self._on_device[rows.to(self._device)])
+
+    def block(self, number: int, of: int) -> Iterator[Batch]:
+        """Yield whole batches in the order of the rows: those of one of so many processes, one after the other."""
+        n = len(self._bounds)
+        for start, end in self._bounds[number * n // of : (number + 1) * n // of]:
+            yield whole_batch(self._fetch, slice(start, end), self._on_device[start:end])
 
     @property
     def smallest(self) -> int:

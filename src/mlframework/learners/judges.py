@@ -13,6 +13,7 @@ from mlframework import metrics
 from mlframework.data.batches import Batches
 from mlframework.errors import TrainingError
 from mlframework.learners.base import Outputs, RankingReport
+from mlframework.learners.distribution import Distribution
 from mlframework.learners.ranking import Ranker, Vectors
 from mlframework.learners.tasks import Task
 
@@ -49,12 +50,15 @@ class ExampleJudge:
         batches: of `val` and `test`, in the order of the rows.
         wanted: names of the metrics of each split, without split.
         autocast: gives the precision's context.
+        distribution: puts together what several processes found.
     """
 
     def __init__(
-        self, task: Task, batches: Mapping[str, Batches], wanted: Mapping[str, tuple[str, ...]], autocast: Autocast
-    ) -> None:
+        self, task: Task, batches: Mapping[str, Batches], wanted: Mapping[str, tuple[str, ...]], autocast: Autocast,
+        distribution: Distribution,
+    ) -> None:  # fmt: skip
         self._task, self._batches, self._wanted, self._autocast = task, batches, wanted, autocast
+        self._distribution = distribution
         self._raw: list[Tensor] = []
         self._targets: list[Tensor] = []
         self._outputs: dict[str, Outputs] = {}
@@ -66,7 +70,8 @@ class ExampleJudge:
 
     def epoch(self) -> dict[str, float]:
         """Return the metrics of the outputs as they were while training."""
-        values, targets = self._values(self._raw), torch.cat(self._targets).cpu().numpy()
+        values = self._values(self._raw)
+        targets = self._distribution.gather(torch.cat(self._targets)).cpu().numpy()
         self._raw, self._targets = [], []
         return self._measure("train", targets, values)
 
@@ -87,8 +92,11 @@ class ExampleJudge:
             raise ValueError(f"{split} comes in random order, if at all; it has no outputs, only val and test have")
         batches = self._batches[split]
         module.eval()
+        blocks = batches.block(self._distribution.rank, self._distribution.world)
         with torch.inference_mode(), self._autocast():
-            raw = [module(*inputs) for inputs, _ in batches]
+            raw = [module(*batch.inputs) for batch in blocks]
+            # A process without a batch takes part with no rows.
+            raw = raw or [module(*batches.peek(1))[:0]]
         found = Outputs(self._task.name, batches.targets, self._values(raw), self._task.class_names)
         self._outputs[split] = found
         return found
@@ -97,7 +105,7 @@ class ExampleJudge:
         """Return None: examples are not ranked."""
 
     def _values(self, raw: list[Tensor]) -> NDArray[np.floating]:
-        return self._task.values(torch.cat(raw)).cpu().numpy()
+        return self._task.values(self._distribution.gather(torch.cat(raw))).cpu().numpy()
 
     def _measure(self, split: str, targets: NDArray[Any], values: NDArray[np.floating]) -> dict[str, float]:
         try:
@@ -112,10 +120,11 @@ class RankingJudge:
     Args:
         ranker: the splits, and what is measured.
         vectors: gives the module's user and item vectors.
+        distribution: adds up the losses of several processes. A ranking needs no other process: the first one makes it.
     """
 
-    def __init__(self, ranker: Ranker, vectors: Callable[[nn.Module], Vectors]) -> None:
-        self._ranker, self._vectors = ranker, vectors
+    def __init__(self, ranker: Ranker, vectors: Callable[[nn.Module], Vectors], distribution: Distribution) -> None:
+        self._ranker, self._vectors, self._distribution = ranker, vectors, distribution
         self._losses: list[tuple[Tensor, int]] = []
 
     def note(self, raw: Tensor, targets: Tensor, loss: Tensor) -> None:
@@ -127,7 +136,8 @@ class RankingJudge:
         losses = torch.stack([loss for loss, _ in self._losses]).double().cpu()
         sizes = torch.tensor([size for _, size in self._losses], dtype=torch.float64)
         self._losses = []
-        return {"loss": float((losses * sizes).sum() / sizes.sum())}
+        total, n = self._distribution.total(torch.stack([(losses * sizes).sum(), sizes.sum()])).tolist()
+        return {"loss": total / n}
 
     def forget(self) -> None:
         """Do nothing: vectors are not kept."""

@@ -8,11 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mlframework.data.batches import Batch
 from mlframework.errors import TrainingError
 from mlframework.learners.settings import StepSettings
-
-Batch = tuple[tuple[Tensor, ...], Tensor]
-"""Inputs of the module, each (b, ...), and targets (b,)."""
 
 
 class Precision(Protocol):
@@ -109,7 +107,7 @@ def build_precision(settings: StepSettings, device: str) -> Precision:
     Raises:
         TrainingError: fp16 on a device that is not CUDA.
     """
-    if settings.trainer_type == "standard":
+    if settings.trainer_type != "mixed_precision":
         return Unscaled(device, None)
     if settings.precision == "bf16":
         return Unscaled(device, torch.bfloat16)
@@ -137,9 +135,9 @@ class Accumulation:
 
     def share(self, loss: Tensor, batch: Batch, group: list[Batch], weight: Callable[[Tensor], Tensor | int]) -> Tensor:
         """Weigh a batch's mean loss by its share of the step; `weight` says what the mean was divided by."""
-        if len(group) == 1:
+        if len(group) == 1 and batch.own is batch.whole:
             return loss
-        return loss * (weight(batch[1]) / sum(weight(targets) for _, targets in group))
+        return loss * (weight(batch.own) / sum(weight(each.whole) for each in group))
 
     def steps_per_epoch(self, n_batches: int) -> int:
         """Return how many steps `n_batches` make."""

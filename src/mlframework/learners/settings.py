@@ -10,12 +10,13 @@ from mlframework.config.base import Config
 class StepSettings(Config):
     """How a step is taken: batches, precision, gradients, loss."""
 
-    trainer_type: Literal["standard", "mixed_precision"] = "standard"
-    """`standard` computes in float32; `mixed_precision` multiplies matrices in a 16-bit type."""
+    trainer_type: Literal["standard", "mixed_precision", "distributed"] = "standard"
+    """`standard` computes in float32; `mixed_precision` multiplies matrices in a 16-bit type; `distributed` is `standard` in
+    several processes, which torchrun starts."""
     precision: Literal["bf16", "fp16"] = "bf16"
     """The 16-bit type of `mixed_precision`: bf16 anywhere, fp16 (with a gradient scaler) on CUDA."""
     batch_size: Annotated[int, Field(gt=0)] = 64
-    """Examples that go through the model at once."""
+    """Examples that go through the model at once; of `distributed`, in all processes together."""
     gradient_clipping: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient; a longer one is shortened to it. null: none is."""
     accumulation_steps: Annotated[int, Field(gt=0)] = 1

@@ -4,7 +4,7 @@ import copy
 import io
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mlframework.data.batches import Batches, Fetch
+from mlframework.data.batches import Batch, Batches, Fetch
 from mlframework.errors import CheckpointError, RunError, TrainingError
 from mlframework.learners.archives import damaged, open_checkpoint
-from mlframework.learners.base import LearnerSpec, Outputs, RankingReport, ignore_batches, n_threads, wanted_metrics
+from mlframework.learners.base import LearnerSpec, Outputs, RankingReport, ignore_batches, wanted_metrics
+from mlframework.learners.device import on_device as on_device
+from mlframework.learners.distribution import Distribution, build_distribution
 from mlframework.learners.judges import ExampleJudge, Judge
-from mlframework.learners.precision import Accumulation, Batch, Clip, Precision, build_precision
+from mlframework.learners.precision import Accumulation, Clip, Precision, build_precision
 from mlframework.learners.tasks import Task
 from mlframework.optim import Schedule
 
@@ -68,6 +70,7 @@ class Stepping:
     precision: Precision
     accumulation: Accumulation
     clip: Clip
+    distribution: Distribution
 
 
 class TorchLearner:
@@ -99,11 +102,14 @@ class TorchLearner:
         self.n_parameters = sum(parameter.numel() for parameter in module.parameters())
         self._loss, self._weight, self._batches, self._stepping = loss, weight, batches, stepping
         self._judge, self._export = judge, export
+        self._forward = stepping.distribution.forward(module)
         self._watched: float | None = None
 
     def train_epoch(self) -> dict[str, float]:
         """Train for one epoch; the metrics are of the outputs as they were while training."""
         stepping, n_batches, done = self._stepping, len(self._batches), 0
+        stepping.distribution.reseed(self._batches.order)
+        self._watched = stepping.distribution.first(self._watched)
         if self._watched is not None:
             with warnings.catch_warnings():
                 # The first epoch after a resume: torch does not know of the steps that were taken before.
@@ -128,24 +134,26 @@ class TorchLearner:
     def steps(self, lrs: Iterable[float]) -> Iterator[float]:
         """Take a step at each learning rate, and yield its loss; the schedule has no say. See `Steps`."""
         stepping = self._stepping
+        stepping.distribution.reseed(self._batches.order)
         self.module.train()
         epochs = iter(lambda: stepping.accumulation.groups(self._batches), None)
         for lr, group in zip(lrs, chain.from_iterable(epochs), strict=False):
             for parameters in stepping.optimizer.param_groups:
                 parameters["lr"] = lr
-            yield float(sum(self._step(group, _pass_over)))
+            shares = torch.stack(self._step(group, _pass_over))
+            yield float(stepping.distribution.total(shares.sum()))
 
     def _step(self, group: list[Batch], note: Callable[[Tensor, Tensor, Tensor], None]) -> list[Tensor]:
         """Take a step on its batches, tell `note` of each, and return their shares of the step's mean loss."""
         stepping, shares = self._stepping, []
         for batch in group:
-            inputs, targets = batch
-            with stepping.precision.autocast():
-                raw = self.module(*inputs)
-                loss = self._loss(raw, targets)
-            share = stepping.accumulation.share(loss, batch, group, self._weight)
-            stepping.precision.backward(share)
-            note(raw.detach(), targets, loss.detach())
+            with stepping.distribution.batch(batch, batch is group[-1]):
+                with stepping.precision.autocast():
+                    raw = self._forward(*batch.inputs)
+                    loss = self._loss(raw, batch.targets)
+                share = stepping.accumulation.share(loss, batch, group, self._weight)
+                stepping.precision.backward(stepping.distribution.scaled(share))
+            note(raw.detach()[: len(batch.own)], batch.own, loss.detach())
             shares.append(share.detach())
         stepping.precision.step(stepping.optimizer, stepping.clip)
         stepping.optimizer.zero_grad(set_to_none=True)
@@ -219,24 +227,6 @@ def _pass_over(raw: Tensor, targets: Tensor, loss: Tensor) -> None:
     """Take no note of a batch."""
 
 
-def on_device(spec: LearnerSpec) -> LearnerSpec:
-    """Return the spec with its device resolved (`auto` is a GPU where there is one), and torch at its number of threads.
-
-    Raises:
-        TrainingError: the device is not there.
-    """
-    torch.set_num_threads(spec.num_threads or n_threads())
-    if spec.device == "auto":
-        if torch.cuda.is_available():
-            return replace(spec, device="cuda")
-        return replace(spec, device="mps" if torch.backends.mps.is_available() else "cpu")
-    kind, _, index = spec.device.partition(":")
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
-    if int(index or 0) >= there:
-        raise TrainingError(f"device: {spec.device} is not there ({there} of that kind); use auto or cpu")
-    return spec
-
-
 def build_learner(
     spec: LearnerSpec,
     make_module: Callable[[], nn.Module],
@@ -256,18 +246,19 @@ def build_learner(
         penalty: of the module, added to the training loss of each batch.
     """
     torch.manual_seed(spec.seed)
-    module = make_module().to(spec.device)
-    batches = _batches(spec, fetches)
+    distribution = build_distribution(spec.settings, spec.device)
+    module = distribution.prepare(make_module()).to(spec.device)
+    batches = _batches(spec, fetches, distribution)
     train = batches.pop("train")
     _try_out(module, train)
     loss = task.loss if penalty is None else _penalised(task.loss, penalty, module)
-    stepping = build_stepping(spec, module, len(train))
+    stepping = build_stepping(spec, module, len(train), distribution)
     wanted = wanted_metrics(task.name, spec.metrics)
-    judge = ExampleJudge(task, batches, wanted, stepping.precision.autocast)
+    judge = ExampleJudge(task, batches, wanted, stepping.precision.autocast, distribution)
     return TorchLearner(module, loss, task.weight, train, stepping, judge, export)
 
 
-def build_stepping(spec: LearnerSpec, module: nn.Module, n_batches: int) -> Stepping:
+def build_stepping(spec: LearnerSpec, module: nn.Module, n_batches: int, distribution: Distribution) -> Stepping:
     """Return how steps are taken for a module whose epoch has so many batches."""
     accumulation = Accumulation(spec.settings.accumulation_steps)
     optimizer = spec.optimizer.build(module.parameters())
@@ -277,6 +268,7 @@ def build_stepping(spec: LearnerSpec, module: nn.Module, n_batches: int) -> Step
         precision=build_precision(spec.settings, spec.device),
         accumulation=accumulation,
         clip=Clip(module, spec.settings.gradient_clipping),
+        distribution=distribution,
     )
 
 
@@ -284,7 +276,7 @@ def _penalised(loss: Loss, penalty: Penalty, module: nn.Module) -> Loss:
     return lambda raw, targets: loss(raw, targets) + penalty(module)
 
 
-def _batches(spec: LearnerSpec, fetches: Mapping[str, Fetch]) -> dict[str, Batches]:
+def _batches(spec: LearnerSpec, fetches: Mapping[str, Fetch], distribution: Distribution) -> dict[str, Batches]:
     parts = {"train": spec.splits.train, "val": spec.splits.val, "test": spec.splits.test}
     found: dict[str, Batches] = {}
     for split, fetch in fetches.items():
@@ -293,7 +285,7 @@ def _batches(spec: LearnerSpec, fetches: Mapping[str, Fetch]) -> dict[str, Batch
             order = torch.Generator().manual_seed(spec.seed) if split == "train" else None
             # Without gradients four times the batch fits, and fewer, larger batches are faster.
             batch_size = spec.settings.batch_size * (1 if order is not None else 4)
-            found[split] = Batches(fetch, part.targets, batch_size, spec.device, order)
+            found[split] = Batches(fetch, part.targets, batch_size, spec.device, order, distribution.cut)
     return found
 
 

@@ -116,11 +116,11 @@ def in_batch_softmax(log_q: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]
         logits = raw.float()
         if log_q is not None:
             logits = logits - log_q[items]
-        # The same item elsewhere in the batch is no negative.
-        same = items[:, None] == items[None, :]
+        # The same item elsewhere in the batch is no negative. The users may be those of the first items only.
+        same = items[: len(raw), None] == items[None, :]
         same.fill_diagonal_(False)
         logits = logits.masked_fill(same, -torch.inf)
-        return functional.cross_entropy(logits, torch.arange(len(items), device=raw.device))
+        return functional.cross_entropy(logits, torch.arange(len(raw), device=raw.device))
 
     return loss
 

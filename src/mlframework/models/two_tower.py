@@ -17,7 +17,7 @@ from mlframework.models.recommender import Recommender, exporter
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from mlframework.data.batches import Batches
+    from mlframework.data.batches import Batches, Cut
     from mlframework.data.interaction_examples import InteractionExamples
     from mlframework.data.table_schema import TableExamples
     from mlframework.learners.ranking import Vectors
@@ -77,6 +77,7 @@ class TwoTower(ModelSection):
         """
         import torch
 
+        from mlframework.learners.distribution import build_distribution
         from mlframework.learners.judges import RankingJudge
         from mlframework.learners.ranking import Ranker
         from mlframework.learners.size import sized
@@ -85,10 +86,14 @@ class TwoTower(ModelSection):
         spec = on_device(spec)
         train: InteractionExamples = spec.splits.train
         torch.manual_seed(spec.seed)
-        module = sized(lambda: self.build(train), "model.embedding_dim or model.hidden_size").to(spec.device)
-        batches = self._batches(train, spec)
-        stepping = build_stepping(spec, module, len(batches))
-        judge = RankingJudge(Ranker(spec.splits, spec.metrics), vectors_of(train, spec.device))
+        distribution = build_distribution(spec.settings, spec.device)
+        module = sized(lambda: self.build(train), "model.embedding_dim or model.hidden_size")
+        module = distribution.prepare(module).to(spec.device)
+        # Each user is held against all items of the batch, also those of other processes.
+        cut = distribution.cut_pairs if self.loss == "in_batch_softmax" else distribution.cut
+        batches = self._batches(train, spec, cut)
+        stepping = build_stepping(spec, module, len(batches), distribution)
+        judge = RankingJudge(Ranker(spec.splits, spec.metrics), vectors_of(train, spec.device), distribution)
         export = self._exporter(train, spec.device)
         return TorchLearner(module, self._loss(train, spec.device), len, batches, stepping, judge, export)
 
@@ -124,7 +129,7 @@ class TwoTower(ModelSection):
         shares = np.maximum(counts, 1) / len(train)
         return towers.in_batch_softmax(torch.from_numpy(np.log(shares).astype(np.float32)).to(device))
 
-    def _batches(self, train: InteractionExamples, spec: LearnerSpec) -> Batches:
+    def _batches(self, train: InteractionExamples, spec: LearnerSpec, cut: Cut) -> Batches:
         import torch
 
         from mlframework.data.batches import Batches, Fetch, FetchTensors
@@ -137,7 +142,7 @@ class TwoTower(ModelSection):
             n_negatives = self.n_negatives or {"bpr": 1, "sampled_softmax": 16}[self.loss]
             fetch = WithNegatives(fetch, users * n_items + items, n_items, n_negatives, spec.device)
         order = torch.Generator().manual_seed(spec.seed)
-        return Batches(fetch, items, spec.settings.batch_size, spec.device, order)
+        return Batches(fetch, items, spec.settings.batch_size, spec.device, order, cut)
 
     def _exporter(self, train: InteractionExamples, device: str) -> Callable[[nn.Module, Path], None]:
         from mlframework.models.image_classifiers import write_weights

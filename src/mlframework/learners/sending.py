@@ -1,0 +1,105 @@
+"""Objects from the first rank to the others. Large arrays, the data, are sent once and known again in the next object."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import distributed
+
+_LARGE = 1 << 16  # bytes
+
+
+class _Pickler(pickle.Pickler):
+    """Puts a key in the place of each large array."""
+
+    def __init__(self, file: io.BytesIO, known: dict[int, tuple[int, NDArray[Any]]], first_key: int) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._known, self._next = known, first_key
+        self.used: dict[int, tuple[int, NDArray[Any]]] = {}
+
+    def persistent_id(self, value: Any) -> int | None:
+        """Return the key of a large array, the same for the same array."""
+        if type(value) is not np.ndarray or value.nbytes < _LARGE or value.dtype.hasobject:
+            return None
+        if id(value) not in self.used:
+            if id(value) not in self._known:
+                self._known[id(value)] = (self._next, value)
+                self._next += 1
+            self.used[id(value)] = self._known[id(value)]
+        return self.used[id(value)][0]
+
+
+class _Unpickler(pickle.Unpickler):
+    """Puts the arrays back in the place of their keys."""
+
+    def __init__(self, file: io.BytesIO, arrays: dict[int, NDArray[Any]]) -> None:
+        super().__init__(file)
+        self._arrays = arrays
+
+    def persistent_load(self, key: Any) -> NDArray[Any]:
+        """Return the array of a key."""
+        return self._arrays[key]
+
+
+class Sender:
+    """Sends objects to all other ranks of the default process group; what they share with the last one is not sent again."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[int, NDArray[Any]]] = {}
+        self._n_keys = 0
+
+    def send(self, value: Any) -> None:
+        """Send an object; each other rank receives it."""
+        before = {key for key, _ in self._known.values()}
+        buffer = io.BytesIO()
+        pickler = _Pickler(buffer, dict(self._known), self._n_keys)
+        pickler.dump(value)
+        new = {key: array for key, array in pickler.used.values() if key not in before}
+        self._n_keys += len(new)
+        # The arrays of the last object are kept, so that no other array can get the identity of one.
+        self._known = pickler.used
+        heads = {key: (array.dtype.str, array.shape) for key, array in new.items()}
+        send_bytes(pickle.dumps((buffer.getvalue(), heads, sorted(key for key, _ in self._known.values()))))
+        for array in new.values():
+            _broadcast(torch.from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.uint8).copy()))
+
+
+class Receiver:
+    """Receives what a `Sender` sends."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[int, NDArray[Any]] = {}
+
+    def receive(self) -> Any:
+        """Return the next object."""
+        content, heads, kept = pickle.loads(receive_bytes())
+        for key, (dtype, shape) in heads.items():
+            array = np.empty(shape, dtype=dtype)
+            _broadcast(torch.from_numpy(array.reshape(-1).view(np.uint8)))
+            self._arrays[key] = array
+        self._arrays = {key: self._arrays[key] for key in kept}
+        return _Unpickler(io.BytesIO(content), self._arrays).load()
+
+
+def send_bytes(content: bytes) -> None:
+    """Send bytes to all other ranks."""
+    _broadcast(torch.tensor([len(content)]))
+    _broadcast(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+
+
+def receive_bytes() -> bytes:
+    """Return the bytes that rank 0 sends."""
+    length = torch.zeros(1, dtype=torch.int64)
+    _broadcast(length)
+    content = torch.empty(int(length), dtype=torch.uint8)
+    _broadcast(content)
+    return content.numpy().tobytes()
+
+
+def _broadcast(tensor: torch.Tensor) -> None:
+    distributed.broadcast(tensor, 0)
