@@ -325,8 +325,7 @@ class _MetricsFile:
 def _identity(config: ExperimentConfig) -> str:
     """Return what makes a training the same one: all settings but its name, its device, its trackers and its processes."""
     settings = config.model_dump(exclude={"name", "tracking", "device"})
-    if settings["training"]["trainer_type"] in ranks.LIKE_STANDARD:
-        settings["training"]["trainer_type"] = "standard"
+    settings["training"] = ranks.comparable(settings["training"])
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 

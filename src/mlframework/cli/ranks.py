@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from mlframework.learners.ranks import place
+from mlframework.config.override import get, override
+from mlframework.config.yaml import Document
+from mlframework.errors import ConfigError, Problem
+from mlframework.learners.ranks import LIKE_STANDARD, place
 
 
 def led(command: Callable[[], None]) -> Callable[[], None]:
@@ -26,7 +30,35 @@ def led(command: Callable[[], None]) -> Callable[[], None]:
     return leading
 
 
+def with_processes(document: Document, overrides: Mapping[str, str]) -> Document:
+    """Return a run's config with the `trainer_type` that a resume asks for: one process may go on for several, and back.
+
+    Raises:
+        ConfigError: it is one that computes in another way.
+    """
+    key = "training.trainer_type"
+    asked = overrides.get(key, overrides.get("trainer_type"))
+    if asked is None:
+        return document
+    own = get(document.tree, key) or "standard"
+    if asked != own and not {asked, own} <= set(LIKE_STANDARD):
+        what = f"a run of trainer_type: {own} cannot go on with {asked}; only standard and distributed train the same"
+        raise ConfigError([Problem("ml-train", "--trainer_type", what)])
+    return replace(document, tree=override(document.tree, {key: asked}))
+
+
+def require_one_process(option: str) -> None:
+    """Refuse an option under torchrun, whose processes all train the same trial.
+
+    Raises:
+        ConfigError: torchrun started this process.
+    """
+    if place() is not None:
+        what = "starts processes of its own, and torchrun has started some already; leave out one of the two"
+        raise ConfigError([Problem("ml-search", option, what)])
+
+
 def _follow() -> None:
-    from mlframework.learners.team import follow
+    from mlframework.learners.follower import follow
 
     follow()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mlframework.cli import console, diagnose, dry_run
 from mlframework.cli.compare import check_options, run_comparison
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides, positive_float, positive_int
-from mlframework.cli.ranks import led
+from mlframework.cli.ranks import led, require_one_process
 from mlframework.errors import ConfigError, Problem
 from mlframework.search.start import SHORT, as_option, load, open_search, require_best, require_search
 
@@ -85,6 +85,8 @@ def _main() -> None:
         what = "adds to a study that exists: give --resume with it, and leave out --n-trials"
         raise ConfigError([Problem("ml-search", "--add-trials", what)])
     check_options(arguments)
+    if (arguments.workers or 1) > 1:
+        require_one_process("--workers")
     from mlframework.search.read import print_config, read_config
 
     read = read_config(arguments.config, overrides, at_once=arguments.workers or 1)

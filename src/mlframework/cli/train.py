@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mlframework.cli import console, find_lr
 from mlframework.cli.cross_validate import cross_validate, evaluate_folds
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides
-from mlframework.cli.ranks import led
+from mlframework.cli.ranks import led, with_processes
 from mlframework.errors import ConfigError, Problem, RunError
 from mlframework.face import RUNS, experiment_of, new_run, or_no_trace, select
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlframework.runs import RunDir
     from mlframework.search.read import ReadConfig
 
+_PROCESSES = ("trainer_type", "training.trainer_type")  # what a resume may set, see `with_processes`
 HYPERPARAMETERS = "models/best_hyperparameters.json"
 
 
@@ -161,7 +162,10 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
         "cross-validate": arguments.cross_validate is not None,
         "print-config": arguments.print_config,
     }
-    given = [*overrides, *(name for name, is_given in others.items() if is_given)]
+    given = [
+        *(key for key in overrides if key not in _PROCESSES),
+        *(name for name, is_given in others.items() if is_given),
+    ]
     if given:
         listed = ", ".join(f"--{name}" for name in given)
         raise ConfigError([Problem("ml-train", "--resume", f"a run goes on with its own settings; leave out {listed}")])
@@ -169,7 +173,7 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
     if (run.path.parent / "study.json").is_file():
         what = f"is a trial of a study: ml-search --resume goes on with the study, ml-train --config {run.config} trains it anew"
         raise ConfigError([Problem(str(run.path), "", what)])
-    config = decode(ExperimentConfig, yaml.read(run.config))
+    config = decode(ExperimentConfig, with_processes(yaml.read(run.config), overrides))
     epochs, folds = final_epochs(run), marked_folds(run)
     done = run.read_result()
     if done is not None and _is_finished(run):

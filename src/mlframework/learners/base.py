@@ -183,11 +183,17 @@ class LearnerSpec:
 
 
 def n_threads() -> int:
-    """Return how many threads a training has where nobody says: as OMP_NUM_THREADS has it, else one a core it may use."""
+    """Return how many threads a training has where nobody says: as OMP_NUM_THREADS has it, else one a core it may use.
+
+    The processes that torchrun starts on a machine share its cores.
+    """
     given = os.environ.get("OMP_NUM_THREADS", "")
-    if given.isdecimal() and int(given) > 0:
+    n_processes = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    # Where nobody says, torchrun itself sets 1.
+    if given.isdecimal() and int(given) > 0 and (n_processes == 1 or int(given) > 1):
         return int(given)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, n_cores // n_processes)
 
 
 def resolve_threads(tree: Mapping[str, Any], at_once: int = 1) -> dict[str, Any]:

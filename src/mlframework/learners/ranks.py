@@ -89,5 +89,6 @@ def build_learner(model: BuildsLearner, spec: LearnerSpec) -> Learner:
 
 
 def comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `training:` section without what changes nothing about its results: in how many processes it trains."""
-    return {k: v for k, v in settings.items() if k != "trainer_type" or v not in LIKE_STANDARD}
+    """Return the `training:` section as that of one process: in how many it trains changes nothing about its results."""
+    same = settings.get("trainer_type", "standard") in LIKE_STANDARD
+    return {**settings, "trainer_type": "standard"} if same else dict(settings)

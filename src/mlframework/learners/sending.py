@@ -1,8 +1,13 @@
-"""Objects from the first rank to the others. Large arrays, the data, are sent once and known again in the next object."""
+"""Objects from the first rank to the others. Large arrays, the data, are sent once and known again in the next object.
+
+Objects are pickled, since configs and data are of many classes; what is read makes objects of the house's classes and of
+numpy's arrays, and calls nothing else.
+"""
 
 from __future__ import annotations
 
 import io
+import json
 import pickle
 from typing import Any
 
@@ -12,6 +17,17 @@ from numpy.typing import NDArray
 from torch import distributed
 
 _LARGE = 1 << 16  # bytes
+_HOUSE = __name__.partition(".")[0]
+_PLAIN = {
+    "builtins": {"set", "frozenset", "bytearray", "complex", "slice", "range"},
+    "collections": {"OrderedDict"},
+    "copyreg": {"__newobj__", "_reconstructor"},
+    "numpy": {"ndarray", "dtype"},
+    "numpy._core.multiarray": {"_reconstruct", "scalar"},
+    "numpy.core.multiarray": {"_reconstruct", "scalar"},
+    "pathlib": {"Path", "PosixPath", "PurePosixPath"},
+}
+"""What else a pickle may name: nothing that does anything but make a value."""
 
 
 class _Pickler(pickle.Pickler):
@@ -35,7 +51,7 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Puts the arrays back in the place of their keys."""
+    """Puts the arrays back in the place of their keys, and makes objects of harmless classes only."""
 
     def __init__(self, file: io.BytesIO, arrays: dict[int, NDArray[Any]]) -> None:
         super().__init__(file)
@@ -44,6 +60,19 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, key: Any) -> NDArray[Any]:
         """Return the array of a key."""
         return self._arrays[key]
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return a class by its name.
+
+        Raises:
+            pickle.UnpicklingError: it is none of the house's, and not one of the few others.
+        """
+        is_known = name in _PLAIN.get(module, ())
+        if is_known or module.partition(".")[0] == _HOUSE:
+            found = super().find_class(module, name)
+            if is_known or (isinstance(found, type) and found.__module__ == module):
+                return found
+        raise pickle.UnpicklingError(f"{module}.{name} is nothing that a rank sends to another one")
 
 
 class Sender:
@@ -63,8 +92,9 @@ class Sender:
         self._n_keys += len(new)
         # The arrays of the last object are kept, so that no other array can get the identity of one.
         self._known = pickler.used
-        heads = {key: (array.dtype.str, array.shape) for key, array in new.items()}
-        send_bytes(pickle.dumps((buffer.getvalue(), heads, sorted(key for key, _ in self._known.values()))))
+        heads = [(key, array.dtype.str, array.shape) for key, array in new.items()]
+        send_bytes(json.dumps({"arrays": heads, "kept": [key for key, _ in self._known.values()]}).encode())
+        send_bytes(buffer.getvalue())
         for array in new.values():
             _broadcast(torch.from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.uint8).copy()))
 
@@ -77,12 +107,13 @@ class Receiver:
 
     def receive(self) -> Any:
         """Return the next object."""
-        content, heads, kept = pickle.loads(receive_bytes())
-        for key, (dtype, shape) in heads.items():
+        head = json.loads(receive_bytes())
+        content = receive_bytes()
+        for key, dtype, shape in head["arrays"]:
             array = np.empty(shape, dtype=dtype)
             _broadcast(torch.from_numpy(array.reshape(-1).view(np.uint8)))
             self._arrays[key] = array
-        self._arrays = {key: self._arrays[key] for key in kept}
+        self._arrays = {key: self._arrays[key] for key in head["kept"]}
         return _Unpickler(io.BytesIO(content), self._arrays).load()
 
 

@@ -10,11 +10,8 @@ from __future__ import annotations
 import functools
 import io
 import json
-import signal
 import sys
 import time
-import traceback
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,15 +19,15 @@ from typing import Any, TypeVar
 
 import torch
 
-from mlframework.errors import MlframeworkError, Terminated, TrainingError
+from mlframework.errors import Terminated, TrainingError
 from mlframework.learners.base import Codec, Learner, LearnerSpec, Outputs, RankingReport, Steps
+from mlframework.learners.follower import given_lrs
 from mlframework.learners.group import PATIENCE, Group, is_cut
 from mlframework.learners.ranks import BuildsLearner, Place, RankError, place
-from mlframework.learners.sending import Receiver, Sender, receive_bytes, send_bytes
+from mlframework.learners.sending import Sender, send_bytes
 
 T = TypeVar("T")
 _GRACE = 10.0  # seconds in which every rank says how it came off after one has failed
-_DONE = json.dumps({"kind": "done"})
 
 
 class Leader:
@@ -203,7 +200,7 @@ class LedLearner:
     def steps(self, lrs: Iterable[float]) -> Iterator[float]:
         """Take a step at each learning rate, and yield its loss; see `Steps`."""
         given: deque[float] = deque()
-        taken = self._steps.steps(_taking(given))
+        taken = self._steps.steps(given_lrs(given))
         self._all("steps", lambda: None)
         for lr in lrs:
             given.append(lr)
@@ -218,78 +215,6 @@ class LedLearner:
         if self._number != self._leader.newest:
             raise RuntimeError("the ranks have built another learner since; this one has no followers any more")
         return self._leader.do(order, own)
-
-
-class Follower:
-    """Does what the leader says, until it says that it is the end.
-
-    Args:
-        here: the place of this process.
-    """
-
-    def __init__(self, here: Place) -> None:
-        self._group, self._here = Group(here), here
-        self._receiver = Receiver()
-        self._learner: Any = None
-        self._lrs: deque[float] = deque()
-        self._taken: Iterator[float] = iter(())
-
-    def run(self) -> None:
-        """Follow."""
-        number = 0
-        while (order := self._group.read(f"order/{number}")) != "end":
-            self._group.tell(f"done/{number}/{self._here.rank}", self._attempt(order))
-            number += 1
-        self._group.leave()
-
-    def _attempt(self, order: str) -> str:
-        """Carry an order out, and return how that went."""
-        try:
-            self._obey(*order.split())
-        except Exception as error:  # noqa: BLE001 - whatever it is, the leader decides what becomes of it
-            self._group.cut()
-            self._learner, self._receiver = None, Receiver()
-            return _report(error)
-        return _DONE
-
-    def _obey(self, word: str, argument: str = "") -> None:
-        if word == "build":
-            self._learner = None
-            self._group.join(int(argument))
-            model, spec = self._receiver.receive()
-            self._learner = model.learner(spec)
-        elif word == "train":
-            self._learner.train_epoch()
-        elif word == "outputs":
-            self._learner.outputs(argument)
-        elif word == "load":
-            self._learner.load_state_dict(torch.load(io.BytesIO(receive_bytes()), "cpu", weights_only=True))
-        elif word == "steps":
-            self._lrs.clear()
-            self._taken = self._learner.steps(_taking(self._lrs))
-        elif word == "step":
-            self._lrs.append(float(argument))
-            next(self._taken)
-        else:
-            raise ValueError(f"order {word!r}")
-
-
-def _taking(lrs: deque[float]) -> Iterator[float]:
-    while lrs:
-        yield lrs.popleft()
-
-
-def _report(error: Exception) -> str:
-    kind = "defect"
-    if isinstance(error, MlframeworkError):
-        kind = "user"
-    elif isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        kind = "memory"
-    elif is_cut(error):
-        kind = "cut"
-    text = str(error).strip() or type(error).__name__
-    where = "".join(traceback.format_exception(error)) if kind == "defect" else ""
-    return json.dumps({"kind": kind, "text": text, "where": where})
 
 
 def _as_error(rank: int, report: Mapping[str, str]) -> Exception:
@@ -329,18 +254,3 @@ def dismiss() -> None:
         _leader().dismiss()
     except RuntimeError:  # the store is gone, and with it whoever would read this
         return
-
-
-def follow() -> None:
-    """Follow the first rank to its end, in silence: it speaks for all."""
-    here = place()
-    assert here is not None
-    warnings.simplefilter("ignore")
-    # There is nothing to save here. SIGTERM is for all ranks; Ctrl-C is for the leader, which then says that it is the end.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        Follower(here).run()
-    except RuntimeError as error:
-        if not is_cut(error):
-            raise

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlframework.errors import ConfigError, Problem, TrainingError
+from mlframework.learners.ranks import require_place
 
 if TYPE_CHECKING:
     from mlframework.config.yaml import Document
@@ -142,12 +143,15 @@ def check_data(spec: SearchSpec) -> None:
 
     Raises:
         DataError: it is not there, is damaged, or can't be cut into folds.
+        TrainingError: torchrun did not start the processes that the trials need.
     """
     from mlframework.config.decode import decode
     from mlframework.config.yaml import Document
     from mlframework.experiment import ExperimentConfig
 
     config = decode(ExperimentConfig, Document(dict(spec.space.base)))
+    if "training.trainer_type" not in spec.space.parameters:
+        require_place(config.training.trainer_type)
     splits = load(config)
     # A trial may cut or read its data in another way.
     if not any(key.startswith("data.") for key in spec.space.parameters):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlframework.config.override import get, override
 from mlframework.errors import MissingExtraError, StudyError
+from mlframework.learners.ranks import comparable
 from mlframework.metrics import Direction
 from mlframework.plans import Plan
 from mlframework.runs import FORMAT, make_folder, write_json, writing
@@ -271,7 +272,7 @@ def _changes(spec: SearchSpec, before: Mapping[str, Any]) -> list[str]:
     Raises:
         StudyError: other settings have changed, or the space has so that old trials may lie outside.
     """
-    now = json.loads(json.dumps(spec.fingerprint))
+    before, now = (_in_any_processes(each) for each in (before, json.loads(json.dumps(spec.fingerprint))))
     changed = sorted(_differences(before, now, ""))
     if changed and all(line.startswith("search_space.") for line in changed):
         safe, unsafe = changes_of_space(before["search_space"], now["search_space"])
@@ -290,6 +291,12 @@ def _changes(spec: SearchSpec, before: Mapping[str, Any]) -> list[str]:
             "set them back, or start another study by --study-name"
         )
     return []
+
+
+def _in_any_processes(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a fingerprint without the number of processes that train: trials are the same in one and in several."""
+    training = get(fingerprint, "config.training")
+    return dict(fingerprint) if not training else override(fingerprint, {"config.training": comparable(training)})
 
 
 def _differences(before: Any, now: Any, key: str) -> list[str]:
