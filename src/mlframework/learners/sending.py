@@ -1,4 +1,4 @@
-"""Objects from the first rank to the others. Large arrays, the data, are sent once and known again in the next object.
+"""Objects from the first rank to the others. Arrays, the data, are sent once and known again in the next object.
 
 Objects are pickled, since configs and data are of many classes; what is read makes objects of the house's classes and of
 numpy's arrays, and calls nothing else.
@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import distributed
 
-_LARGE = 1 << 16  # bytes
 _HOUSE = __name__.partition(".")[0]
 _PLAIN = {
     "builtins": {"set", "frozenset", "bytearray", "complex", "slice", "range"},
@@ -31,7 +30,7 @@ _PLAIN = {
 
 
 class _Pickler(pickle.Pickler):
-    """Puts a key in the place of each large array."""
+    """Puts a key in the place of each array of numbers."""
 
     def __init__(self, file: io.BytesIO, known: dict[int, tuple[int, NDArray[Any]]], first_key: int) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
@@ -39,8 +38,8 @@ class _Pickler(pickle.Pickler):
         self.used: dict[int, tuple[int, NDArray[Any]]] = {}
 
     def persistent_id(self, value: Any) -> int | None:
-        """Return the key of a large array, the same for the same array."""
-        if type(value) is not np.ndarray or value.nbytes < _LARGE or value.dtype.hasobject:
+        """Return the key of an array, the same for the same array."""
+        if not isinstance(value, np.ndarray) or value.dtype.hasobject:
             return None
         if id(value) not in self.used:
             if id(value) not in self._known:
@@ -133,4 +132,5 @@ def receive_bytes() -> bytes:
 
 
 def _broadcast(tensor: torch.Tensor) -> None:
-    distributed.broadcast(tensor, 0)
+    if tensor.numel():
+        distributed.broadcast(tensor, 0)
