@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, distributed, nn
 
-from mlframework.data.batches import Batch, Cut, Fetch, Rows, whole_batch
+from mlframework.data.batches import Batch, Batches, Cut, Fetch, Rows, whole_batch
 from mlframework.errors import TrainingError
 from mlframework.learners.rank_norm import Counting, with_rank_norms
 from mlframework.learners.ranks import place
@@ -42,7 +42,7 @@ class Distribution(Protocol):
     def prepare(self, module: nn.Module) -> nn.Module:
         """Return the module as it is to be trained; its state keeps its names."""
 
-    def forward(self, module: nn.Module) -> Forward:
+    def forward(self, module: nn.Module, batches: Batches) -> Forward:
         """Return what passes a training batch through a module."""
 
     def batch(self, batch: Batch, is_last: bool) -> AbstractContextManager[Any]:
@@ -75,7 +75,7 @@ class Alone:
         """Return the module as it is."""
         return module
 
-    def forward(self, module: nn.Module) -> Forward:
+    def forward(self, module: nn.Module, batches: Batches) -> Forward:
         """Return the module itself."""
         return module
 
@@ -123,7 +123,7 @@ class Ranks:
             parameter.requires_grad_(parameter.requires_grad and parameter.numel() > 0)
         return with_rank_norms(module, self._counting)
 
-    def forward(self, module: nn.Module) -> Forward:
+    def forward(self, module: nn.Module, batches: Batches) -> Forward:
         """Return the module in a DistributedDataParallel, which begins with the first rank's weights on all ranks."""
         on_gpu = self._device.type == "cuda"
         with warnings.catch_warnings():
@@ -132,6 +132,7 @@ class Ranks:
             self._parallel = nn.parallel.DistributedDataParallel(
                 module, device_ids=[self._device.index] if on_gpu else None, broadcast_buffers=False
             )
+        _settle(self._parallel, batches)
         return self._parallel
 
     def batch(self, batch: Batch, is_last: bool) -> AbstractContextManager[Any]:
@@ -195,6 +196,23 @@ class Ranks:
 
     def _part(self, n: int) -> tuple[int, int]:
         return self.rank * n // self.world, (self.rank + 1) * n // self.world
+
+
+def _settle(parallel: nn.parallel.DistributedDataParallel, batches: Batches) -> None:
+    """Take a step that changes nothing.
+
+    After its first one DistributedDataParallel sorts the gradients anew, and with three ranks or more the order decides in
+    which order numbers are added. So a resumed training would differ from a whole one in last digits.
+    """
+    rng = torch.get_rng_state()
+    buffers = [(buffer, buffer.clone()) for buffer in parallel.buffers()]
+    parallel.train()  # type: ignore[no-untyped-call]
+    (parallel(*batches.peek(2)).sum() * 0).backward()
+    parallel.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        for buffer, before in buffers:
+            buffer.copy_(before)
+    torch.set_rng_state(rng)
 
 
 def build_distribution(settings: StepSettings, device: str) -> Distribution:

@@ -107,6 +107,8 @@ class _Normalise(Function):
         if not ctx.counts:
             sums = torch.zeros_like(sums)
         distributed.all_reduce(sums)
+        if not ctx.counts:
+            return torch.zeros_like(gradient), None, None
         plain, along = (part.view(shape) / ctx.total for part in sums.chunk(2))
         return (gradient - plain - normalised * along) * inverse.view(shape), None, None
 

@@ -102,7 +102,7 @@ class TorchLearner:
         self.n_parameters = sum(parameter.numel() for parameter in module.parameters())
         self._loss, self._weight, self._batches, self._stepping = loss, weight, batches, stepping
         self._judge, self._export = judge, export
-        self._forward = stepping.distribution.forward(module)
+        self._forward = stepping.distribution.forward(module, batches)
         self._watched: float | None = None
 
     def train_epoch(self) -> dict[str, float]:
