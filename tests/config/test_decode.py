@@ -113,11 +113,12 @@ def test_decode_raises_with_all_of_them() -> None:
         # one of several words
         (
             "training: {trainer_type: standrad}",
-            "3:26: training.trainer_type: should be 'standard' or 'mixed_precision', got 'standrad'; did you mean 'standard'?",
+            "3:26: training.trainer_type: should be 'standard', 'mixed_precision' or 'distributed', got 'standrad'; "
+            "did you mean 'standard'?",
         ),
         (
             "training: {trainer_type: 3}",
-            "3:26: training.trainer_type: should be 'standard' or 'mixed_precision', got 3",
+            "3:26: training.trainer_type: should be 'standard', 'mixed_precision' or 'distributed', got 3",
         ),
         # one of several types: one problem, and the innermost
         (

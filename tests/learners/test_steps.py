@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from mlframework.data.batches import Batches, FetchTensors
+from mlframework.data.batches import Batch, Batches, FetchTensors
 from mlframework.errors import TrainingError
 from mlframework.experiment import ExperimentConfig, build_learner, load_data
 from mlframework.learners.precision import Accumulation, Clip, Scaled, Unscaled, build_precision
@@ -30,7 +30,7 @@ def batches(n: int, batch_size: int, order: torch.Generator | None = None) -> Ba
 def test_the_batches_hold_every_example_once(n: int, batch_size: int, shuffled: bool) -> None:
     found = batches(n, batch_size, torch.Generator().manual_seed(1) if shuffled else None)
     inputs, targets, sizes = [], [], []
-    for (numbers,), target in found:
+    for (numbers,), target, _, _ in found:
         inputs += numbers.tolist()
         targets += target.tolist()
         sizes.append(len(target))
@@ -47,14 +47,14 @@ def test_the_batches_hold_every_example_once(n: int, batch_size: int, shuffled: 
 
 
 def test_a_last_batch_of_one_joins_the_one_before() -> None:
-    assert [len(target) for _, target in batches(9, 4)] == [4, 5]
-    assert [len(target) for _, target in batches(10, 4)] == [4, 4, 2]
+    assert [len(batch.targets) for batch in batches(9, 4)] == [4, 5]
+    assert [len(batch.targets) for batch in batches(10, 4)] == [4, 4, 2]
 
 
 def test_the_order_is_new_in_every_epoch_and_the_same_for_one_seed() -> None:
     def orders(seed: int) -> list[list[int]]:
         found = batches(20, 8, torch.Generator().manual_seed(seed))
-        return [[int(t) for _, target in found for t in target] for _ in range(2)]
+        return [[int(t) for batch in found for t in batch.targets] for _ in range(2)]
 
     first, second = orders(3)
     assert first != second and [first, second] == orders(3) and first != orders(4)[0]
@@ -75,9 +75,9 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(n: int, weight
 
     def gradient(parts: list[slice]) -> list[torch.Tensor]:
         copied = copy.deepcopy(module)
-        group = [((inputs[part],), targets[part]) for part in parts]
+        group = [Batch((inputs[part],), *[targets[part]] * 3) for part in parts]
         for batch in group:
-            loss = task.loss(copied(*batch[0]), batch[1])
+            loss = task.loss(copied(*batch.inputs), batch.targets)
             Accumulation(len(parts)).share(loss, batch, group, task.weight).backward()
         return [parameter.grad for parameter in copied.parameters() if parameter.grad is not None]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from mlframework.errors import MlframeworkError, Terminated
+from mlframework.learners.ranks import place
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,7 +137,10 @@ def _fall_silent() -> None:
 
 
 def _hint() -> str:
-    return f"; {_resume_hint[0]}" if _resume_hint else "; nothing was lost"
+    if not _resume_hint:
+        return "; nothing was lost"
+    # What was typed before the command is torchrun's own.
+    return f"; {_resume_hint[0]}" + (" (by torchrun as before, or with --trainer_type standard)" if place() else "")
 
 
 def _show_warning(
