@@ -87,8 +87,8 @@ class TwoTower(ModelSection):
         train: InteractionExamples = spec.splits.train
         torch.manual_seed(spec.seed)
         distribution = build_distribution(spec.settings, spec.device)
-        module = sized(lambda: self.build(train), "model.embedding_dim or model.hidden_size")
-        module = distribution.prepare(module).to(spec.device)
+        built = sized(lambda: self.build(train), "model.embedding_dim or model.hidden_size")
+        module = distribution.prepare(built).to(spec.device)
         # Each user is held against all items of the batch, also those of other processes.
         cut = distribution.cut_pairs if self.loss == "in_batch_softmax" else distribution.cut
         batches = self._batches(train, spec, cut)
