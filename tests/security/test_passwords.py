@@ -94,7 +94,7 @@ def said(*words: str) -> End:
     return end
 
 
-@pytest.mark.parametrize("written", ["in the URL", "as a variable"])
+@pytest.mark.parametrize("written", ["in the URL", pytest.param("as a variable", marks=pytest.mark.slow)])
 def test_a_whole_search(here: Path, database: str, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Searched, resumed, compared, confirmed, refitted, diagnosed, drawn, failed: every file and every line is looked at."""
     # The password's own signs are written as a URL has them.
@@ -127,7 +127,7 @@ def test_a_whole_search(here: Path, database: str, written: str, monkeypatch: py
         }
     )
     assert said(*search).code == 0
-    # The databases fails in the middle: a column that is gone.
+    # The database fails in the middle: a column that is gone.
     import psycopg
 
     with psycopg.connect(database, autocommit=True) as connection:

@@ -1,7 +1,7 @@
 """CMA-ES's state in a study's storage, which Optuna writes and reads by pickle: read here without executing anything.
 
 A pickle may name any function and call it. Who can write to a study's storage could so run a program in every process that
-goes on with the study. Of the state that Optuna writes, seven names are known; a pickle with any other is refused.
+goes on with the study. It is known what the state that Optuna writes is made of; a pickle that names anything else is refused.
 """
 
 from __future__ import annotations
