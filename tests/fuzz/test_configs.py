@@ -30,8 +30,6 @@ def _fuzz(fuzzer: Fuzzer, examples: int) -> str:
             if shown.code == 0 and is_short(shown.out):
                 fuzzer.run("ml-train", "--config", "config.yaml", "--training.num_epochs", "1")
                 fuzzer.run("ml-search", "--config", "config.yaml", "--n-trials", "2")
-            if shown.code == 0:
-                fuzzer.run("ml-search", "--config", "config.yaml", "--dry-run")
 
     check()
     assert fuzzer.grown() < 2
