@@ -16,7 +16,7 @@ FORMAT = 1
 """Version of the public file formats: result.json, results.json, metrics.jsonl, model_meta.json, study.json."""
 
 
-FILE_MODE, _FOLDER_MODE = 0o664, 0o775
+FILE_MODE, FOLDER_MODE = 0o664, 0o775
 """What files and folders are made with, before the umask: a group may share them where that allows it, the world never."""
 
 
@@ -71,7 +71,7 @@ class RunDir:
             while True:
                 path = root / (name if number == 1 else f"{name}-{number}")
                 try:
-                    path.mkdir(_FOLDER_MODE)
+                    path.mkdir(FOLDER_MODE)
                 except FileExistsError:
                     number += 1
                 else:
@@ -137,7 +137,7 @@ def make_folder(path: Path) -> None:
     # A folder's mode says nothing of those above it that Path.mkdir(parents=True) makes.
     for folder in (*reversed(path.parents), path):
         if not folder.is_dir():
-            folder.mkdir(_FOLDER_MODE, exist_ok=True)
+            folder.mkdir(FOLDER_MODE, exist_ok=True)
 
 
 @contextmanager

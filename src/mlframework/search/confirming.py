@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mlframework.errors import MlframeworkError, RunError, Stopped, StorageError
-from mlframework.runs import FORMAT, RunDir, make_folder, read_json, write_json, write_text, writing
+from mlframework.runs import FILE_MODE, FORMAT, RunDir, make_folder, read_json, write_json, write_text, writing
 from mlframework.search.confirm import (
     Confirm,
     Confirmation,
@@ -152,7 +152,7 @@ def _alone(folder: Path, lease_seconds: float) -> Iterator[Path | None]:
         lock.unlink(missing_ok=True)
     with writing(lock):
         try:
-            with lock.open("x", encoding="utf-8") as file:
+            with os.fdopen(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE), "w") as file:
                 json.dump({"owner": owner_of_this_process()}, file)
         except FileExistsError:
             taken = True

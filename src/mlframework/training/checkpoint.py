@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlframework.errors import CheckpointError, DamagedCheckpointError
 from mlframework.learners.base import Learner
-from mlframework.runs import FORMAT, replacing, sync_folder, writing
+from mlframework.runs import FOLDER_MODE, FORMAT, replacing, sync_folder, writing
 from mlframework.training.callbacks import EpochRecord, History
 
 
@@ -51,7 +51,7 @@ class Checkpoints:
             "learner": learner.state_dict(),
         }
         with writing(self.folder):
-            self.folder.mkdir(exist_ok=True)  # not its parents: a run without its config is of no use
+            self.folder.mkdir(FOLDER_MODE, exist_ok=True)  # not its parents: a run without its config is of no use
         with replacing(self.last, former=self.previous) as temporary:
             learner.codec.dump(state, temporary)
         if history.best is history.records[-1]:
