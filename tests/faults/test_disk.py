@@ -5,7 +5,9 @@ once the disk is mended the search comes to the values of one that was never dis
 """
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,12 +15,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+import torch
 
 from mlframework.errors import StorageError
 from mlframework.search.storage import open_storage
 from support.disks import PAGE, disk, mount
-from support.faults import Fault, at_call, clear, count_epochs, fill, make_read_only, no_longer_than, put_file, remove
+from support.faults import (
+    Fault,
+    at_call,
+    clear,
+    count_epochs,
+    die,
+    fill,
+    make_read_only,
+    no_longer_than,
+    put_file,
+    remove,
+)
 from support.forked import Ended, Forker, nothing
 from support.searches import write_config
 
@@ -60,15 +75,21 @@ Search = Callable[..., Ended]
 
 
 @pytest.fixture(scope="module")
-def ml_search() -> Iterator[Search]:
+def forker() -> Iterator[Forker]:
+    """Starts commands."""
+    started = Forker()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def ml_search(forker: Forker) -> Search:
     """Runs `ml-search` in the present folder."""
-    forker = Forker()
 
     def run(*options: str, prepare: Fault = nothing, stdout: Path | None = None) -> Ended:
         return forker.run(["ml-search", "--config", "config.yaml", *options], prepare, stdout)
 
-    yield run
-    forker.close()
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -125,13 +146,25 @@ LINES = (
     f"{JOURNAL} cannot be used: [Errno 27] File too large; raise the limit on the size of files (ulimit -f), then go on"
 )
 # At which call the disk is full, or which file may not grow any more; the storage, the message, epochs left to the resume.
+SLOW = pytest.mark.slow
 MOMENTS = [
     pytest.param(SAVE, EPOCH_2, None, SQLITE, LAST_PT, 2, id="checkpoint"),
-    pytest.param(APPEND, EPOCH_2, "runs/**/trial_0001/metrics.jsonl", SQLITE, METRICS, 1, id="metrics.jsonl"),
+    pytest.param(
+        APPEND,
+        EPOCH_2,
+        "runs/**/trial_0001/metrics.jsonl",
+        SQLITE,
+        METRICS,
+        1,
+        id="metrics.jsonl",
+        marks=pytest.mark.slow,
+    ),
     pytest.param(SCALARS, EPOCH_2, "runs/**/trial_0001/events*", SQLITE, EVENTS, 1, id="TensorBoard"),
-    pytest.param("mlframework.search.loop:write_results", 1, None, SQLITE, RESULTS, 3, id="results.json"),
+    pytest.param(
+        "mlframework.search.loop:write_results", 1, None, SQLITE, RESULTS, 3, id="results.json", marks=pytest.mark.slow
+    ),
     pytest.param(TELL, 2, None, SQLITE, DATABASE, 0, id="SQLite"),
-    pytest.param(TELL, 2, "studies.log", JOURNAL, LINES, 0, id="journal"),
+    pytest.param(TELL, 2, "studies.log", JOURNAL, LINES, 0, id="journal", marks=SLOW),
 ]
 
 
@@ -200,6 +233,7 @@ def test_output_into_a_full_device_ends_with_one_message(folder: Path, ml_search
     assert_refused(ml_search(stdout=Path("/dev/full")), "the output: No space left on device")
 
 
+@pytest.mark.slow
 def test_a_disk_that_becomes_read_only_ends_the_search(disk: Path, ml_search: Search, undisturbed: Trials) -> None:
     """As a kernel does with a disk that fails. Between two trials: a disk whose files are open for writing stays as it is."""
     write_config({**changes(JOURNAL), "tracking.tensorboard": False})
@@ -257,7 +291,15 @@ def test_a_study_folder_that_may_not_be_written(
     assert list(Path("runs").iterdir()) == []
 
 
-@pytest.mark.parametrize("place", ["runs", str(STUDY), f"{STUDY}/trial_0001", f"{STUDY}/trial_0001/checkpoints"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "runs",
+        pytest.param(str(STUDY), marks=pytest.mark.slow),
+        pytest.param(f"{STUDY}/trial_0001", marks=pytest.mark.slow),
+        pytest.param(f"{STUDY}/trial_0001/checkpoints", marks=pytest.mark.slow),
+    ],
+)
 def test_a_file_where_a_folder_is_needed(folder: Path, ml_search: Search, undisturbed: Trials, place: str) -> None:
     write_config(changes())
     path = Path(place)
@@ -272,25 +314,20 @@ def test_a_file_where_a_folder_is_needed(folder: Path, ml_search: Search, undist
     assert results() == undisturbed
 
 
-@pytest.mark.parametrize(
-    ("removed", "said"),
-    [
-        (STUDY / "trial_0001", "checkpoints: cannot be written: its folder was removed meanwhile; go on with --resume"),
-        (Path("runs"), "checkpoints: cannot be written: its folder was removed meanwhile; go on with --resume"),
-    ],
-    ids=["the trial's", "all"],
-)
+@pytest.mark.parametrize("removed", [STUDY / "trial_0001", pytest.param(Path("runs"), marks=pytest.mark.slow)])
 def test_a_folder_that_is_removed_while_the_search_goes_on(
-    folder: Path, ml_search: Search, undisturbed: Trials, removed: Path, said: str
+    folder: Path, ml_search: Search, undisturbed: Trials, removed: Path
 ) -> None:
     write_config(changes())
     fault = partial(remove, removed)
+    said = "checkpoints: cannot be written: its folder was removed meanwhile; go on with --resume"
     assert_refused(ml_search(prepare=partial(at_call, SAVE, EPOCH_2, fault)), said)
     assert not removed.exists(), "it does not come back without what was in it"
     assert ml_search("--resume").code == 0
     assert results() == undisturbed
 
 
+@pytest.mark.slow
 def test_a_study_folder_that_is_removed_between_two_trials(
     folder: Path, ml_search: Search, undisturbed: Trials
 ) -> None:
@@ -320,7 +357,9 @@ def test_a_damaged_database_is_refused_and_not_touched(
     folder: Path, ml_search: Search, undisturbed: Trials, damage: Callable[[bytearray], bytes]
 ) -> None:
     write_config(changes())
-    assert ml_search("--n-trials", "1").code == 0
+    optuna.create_study(study_name="tiny_optimization", storage=open_storage(SQLITE)).add_trials(
+        [optuna.create_trial(value=float(number), user_attrs={"text": "x" * 500}) for number in range(100)]
+    )
     connection = sqlite3.connect("studies.db")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -347,3 +386,74 @@ def test_what_one_worker_cannot_write_to_a_journal_does_not_break_it_for_another
     assert ml_search("--resume").code == 0
     assert results() == undisturbed
     assert_intact(JOURNAL)
+
+
+# Checkpoints that are damaged
+
+
+def ml_train(forker: Forker, *options: str, prepare: Fault = nothing) -> Ended:
+    return forker.run(["ml-train", *options], prepare)
+
+
+def state_of(run: Path) -> tuple[Any, list[dict[str, Any]]]:
+    """What was trained: everything in the last checkpoint that the next epoch depends on, and the metrics."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return torch.load(run / "checkpoints/last.pt", weights_only=True)["learner"], [
+        {key: line[key] for key in ("epoch", "metrics")} for line in lines
+    ]
+
+
+def flip_a_bit(path: Path) -> None:
+    """Change the sign of a weight, as a disk or a memory that fails does."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x80
+    path.write_bytes(content)
+
+
+def test_a_run_whose_last_checkpoint_is_damaged_ends_as_if_nothing_had_happened(folder: Path, forker: Forker) -> None:
+    write_config({"training.num_epochs": 5})
+    assert ml_train(forker, "--config", "config.yaml").code == 0
+    Path("runs/tiny").rename("undisturbed")
+    killed = ml_train(forker, "--config", "config.yaml", prepare=partial(at_call, SAVE, 4, die))
+    assert killed.code == -signal.SIGKILL
+    run = Path("runs/tiny")
+    flip_a_bit(run / "checkpoints/last.pt")
+    ended = ml_train(forker, "--resume", str(run))
+    assert ended.code == 0
+    assert ended.err == (
+        "warning: runs/tiny/checkpoints/last.pt: is cut short or damaged; going on from previous.pt, which is of epoch 2: the "
+        "epoch after it is trained again\n"
+    )
+    (state, metrics), (wanted, wanted_metrics) = state_of(run), state_of(Path("undisturbed"))
+    assert metrics == wanted_metrics
+    assert_same(state, wanted)
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.pt", "last.pt"]
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_says_what_to_delete(folder: Path, forker: Forker) -> None:
+    write_config({"training.num_epochs": 5})
+    assert ml_train(forker, "--config", "config.yaml", prepare=partial(at_call, SAVE, 4, die)).code != 0
+    checkpoints = Path("runs/tiny/checkpoints")
+    for name in ("last.pt", "previous.pt"):
+        os.truncate(checkpoints / name, 0)
+    ended = ml_train(forker, "--resume", "runs/tiny")
+    assert_refused(
+        ended, f"{checkpoints}: last.pt and previous.pt are both cut short or damaged; delete that folder, then"
+    )
+    remove(checkpoints)
+    assert ml_train(forker, "--resume", "runs/tiny").code == 0
+    assert [line["epoch"] for line in state_of(Path("runs/tiny"))[1]] == [1, 2, 3, 4, 5]
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """To the last bit."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key, value in one.items():
+            assert_same(value, other[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for left, right in zip(one, other, strict=True):
+            assert_same(left, right)
+    else:
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other

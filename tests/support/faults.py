@@ -4,6 +4,7 @@ import importlib
 import os
 import resource
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -76,3 +77,8 @@ def count_epochs(path: Path) -> None:
         return real(learner)
 
     TorchLearner.train_epoch = train_epoch  # type: ignore[method-assign]
+
+
+def die() -> None:
+    """Kill this process, as the kernel does."""
+    os.kill(os.getpid(), signal.SIGKILL)

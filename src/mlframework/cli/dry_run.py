@@ -128,7 +128,7 @@ def _table(found: DryRun, screen: Console) -> None:
 
 
 def _predict(read: ReadConfig, found: DryRun, screen: Console) -> None:
-    from mlframework.search.dry_run import conditions
+    from mlframework.search.dry_run import CHECKPOINTS, WHILE_TRAINING, conditions
     from mlframework.search.keep import shown_bytes
 
     assert read.config.search is not None and found.mean_seconds is not None
@@ -148,7 +148,8 @@ def _predict(read: ReadConfig, found: DryRun, screen: Console) -> None:
         + (f", GPU {shown_bytes(on_gpu)}" if on_gpu else "")
     )
     screen.print(
-        f"disk     up to {shown_bytes(found.disk_bytes)}: of the checkpoints, {found.keep.describe()} beside the running one's"
+        f"disk     up to {shown_bytes(found.disk_bytes)}; checkpoints: {found.keep.describe()}, the running one has up to "
+        f"{CHECKPOINTS + WHILE_TRAINING}"
     )
     screen.print(f"assumed  {'; '.join(conditions(read.config))}")
 
