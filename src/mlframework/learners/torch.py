@@ -46,8 +46,7 @@ class TorchCodec:
         """Read a state.
 
         Raises:
-            CheckpointError: the file is cut short or damaged, or holds something else.
-            RunError: it cannot be opened.
+            CheckpointError, RunError: see `Codec`.
         """
         try:
             with open_checkpoint(path) as file:
