@@ -292,6 +292,21 @@ def test_lines_are_added_at_the_end(tmp_path: Path) -> None:
     assert path.read_bytes().endswith(b"\n")
 
 
+def test_the_bytes_are_on_the_disk_before_the_file_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut leaves an empty file of that name. The cut itself can't be had here; the order can."""
+    calls: list[str] = []
+    sync, rename = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (calls.append("sync"), sync(handle)))
+    monkeypatch.setattr(os, "replace", lambda old, new: (calls.append(f"rename to {Path(new).name}"), rename(old, new)))
+    write_text(tmp_path / "f.txt", "one")
+    with replacing(tmp_path / "f.txt", former=tmp_path / "g.txt") as temporary:
+        temporary.write_text("two")
+    assert calls == ["sync", "rename to f.txt", "sync", "rename to g.txt", "rename to f.txt"]
+    assert [(tmp_path / name).read_text() for name in ("f.txt", "g.txt")] == ["two", "one"]
+
+
 def test_a_line_does_not_bring_back_a_folder_that_was_removed(tmp_path: Path) -> None:
     with pytest.raises(
         RunError, match=r"m\.jsonl: cannot be written: its folder was removed meanwhile; go on with --resume"
