@@ -1,6 +1,7 @@
 """best.pt and last.pt."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,18 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, scripted: Any) -> Non
     checkpoints.last.write_text('{"format": 1, "ide')
     with pytest.raises(CheckpointError, match=r"last\.pt"):
         restored(scripted([]), checkpoints, checkpoints.last)
+
+
+def test_several_may_remove_the_same_at_once(tmp_path: Path) -> None:
+    """What another one has removed meanwhile, a file or the folder, is no fault."""
+    checkpoints = Checkpoints(tmp_path / "checkpoints", "id")
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(300):
+            checkpoints.folder.mkdir()
+            for name in ("last.pt", "best.pt", "previous.pt", ".last.pt.x7"):
+                (checkpoints.folder / name).write_bytes(b"x")
+            list(pool.map(lambda _: (checkpoints.remove(), checkpoints.files()), range(4)))
+            assert not checkpoints.folder.exists()
 
 
 def test_remove_takes_all_and_their_folder_but_no_other_file(tmp_path: Path, scripted: Any) -> None:

@@ -139,8 +139,11 @@ class Checkpoints:
             return  # not there, or something in it that is not ours
 
     def _half_written(self) -> list[Path]:
-        names = [path.name for path in (self.best, self.last, self.previous)]
-        return [path for name in names for path in self.folder.glob(f".{name}.*")]
+        starts = tuple(f".{path.name}." for path in (self.best, self.last, self.previous))
+        try:
+            return [path for path in self.folder.iterdir() if path.name.startswith(starts)]
+        except FileNotFoundError:  # there was none, or another process has just removed it
+            return []
 
     def _clear(self) -> None:
         """Delete what a killed process left half-written."""
