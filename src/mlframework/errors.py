@@ -10,6 +10,7 @@ MlframeworkError            the user can mend it: one message, exit 2
 ├── StorageError            a study's storage that cannot be opened or does not answer
 ├── StudyError              a study that exists already, or that does not exist
 ├── TrainingError           training went wrong in a way that the settings explain: a loss that is not a number
+│   └── OutOfMemoryError    it needs more memory than there is
 └── PlotError               a plot that cannot be drawn from these trials, with the reason
 
 Stopped                     not an error: the work was asked to stop, and everything finished is saved
@@ -84,6 +85,10 @@ class StudyError(MlframeworkError):
 
 class TrainingError(MlframeworkError):
     """Training that cannot go on with these settings."""
+
+
+class OutOfMemoryError(TrainingError):
+    """Training that needs more memory than there is."""
 
 
 class PlotError(MlframeworkError):

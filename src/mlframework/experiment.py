@@ -30,6 +30,7 @@ from mlframework.errors import TrainingError
 from mlframework.learners import ranks
 from mlframework.learners.base import Learner, LearnerSpec
 from mlframework.learners.ranking import require_items
+from mlframework.memory import explained, remedy
 from mlframework.metrics import METRICS, Direction, MetricName, direction_of, shown, tasks_of
 from mlframework.models import MODELS, ModelConfig
 from mlframework.optim import Adam, NoScheduler, OptimizerConfig, SchedulerConfig
@@ -188,7 +189,8 @@ def train(config: ExperimentConfig, splits: Splits[Any], run: RunDir, callbacks:
     metric = config.metric if splits.val is not None or not config.metric.startswith("val_") else "train_loss"
     history = History(metric, direction_of(metric))
     early_stopping = partial(early_stop, config.training.early_stopping)
-    return _fit(config, splits, run, callbacks, history, config.training.num_epochs, early_stopping)
+    with explained(remedy(config.model.excludes, config.training.on_oom)):
+        return _fit(config, splits, run, callbacks, history, config.training.num_epochs, early_stopping)
 
 
 def refit(
@@ -199,7 +201,8 @@ def refit(
     The schedule stretches over `training.num_epochs` as it did there, and early stopping has nothing to go by.
     """
     history = History("train_loss", "minimize")
-    return _fit(config, splits.refit(), run, callbacks, history, num_epochs, partial(early_stop, None))
+    with explained(remedy(config.model.excludes, config.training.on_oom)):
+        return _fit(config, splits.refit(), run, callbacks, history, num_epochs, partial(early_stop, None))
 
 
 def _fit(

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from mlframework.errors import TrainingError
+from mlframework.errors import OutOfMemoryError
 
 _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -60,11 +60,11 @@ def require_memory(n_bytes: int, what: str, remedy: str) -> None:
         remedy: what makes it smaller.
 
     Raises:
-        TrainingError: that is more than there is.
+        OutOfMemoryError: that is more than there is.
     """
     free = free_memory()
     if free is not None and n_bytes > free:
-        raise TrainingError(
+        raise OutOfMemoryError(
             f"not enough memory: {what} takes {_gib(n_bytes)} GiB, and {_gib(free)} GiB are free; {remedy}"
         )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from mlframework.errors import MlframeworkError, Terminated
 from mlframework.learners.ranks import place
+from mlframework.memory import is_out_of_memory, said
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,10 +102,13 @@ def run(command: Callable[[], None]) -> NoReturn:
         what = error.filename or ("a file" if error.errno is None else "the output")
         _message(f"{what}: {error.strerror or error}")
         code = EXIT_USER
-    except Exception:  # noqa: BLE001 - the last stop before the user
-        traceback.print_exc()
-        _message("this is a defect of mlframework; please report it with the lines above and the config")
-        code = EXIT_DEFECT
+    except Exception as error:  # noqa: BLE001 - the last stop before the user
+        code = EXIT_USER if is_out_of_memory(error) else EXIT_DEFECT
+        if code == EXIT_USER:
+            _message(said(error))
+        else:
+            traceback.print_exc()
+            _message("this is a defect of mlframework; please report it with the lines above and the config")
     sys.exit(code)
 
 

@@ -18,6 +18,7 @@ from mlframework.learners.ranking import Ranker, Vectors
 from mlframework.learners.tasks import Task
 
 Autocast = Callable[[], AbstractContextManager[None]]
+Forward = Callable[[nn.Module, tuple[Tensor, ...]], Tensor]
 
 
 class Judge(Protocol):
@@ -51,12 +52,14 @@ class ExampleJudge:
         wanted: names of the metrics of each split, without split.
         autocast: gives the precision's context.
         distribution: puts together what several processes found.
+        forward: passes a batch through the module.
     """
 
     def __init__(
         self, task: Task, batches: Mapping[str, Batches], wanted: Mapping[str, tuple[str, ...]], autocast: Autocast,
-        distribution: Distribution,
+        distribution: Distribution, forward: Forward,
     ) -> None:  # fmt: skip
+        self._forward = forward
         self._task, self._batches, self._wanted, self._autocast = task, batches, wanted, autocast
         self._distribution = distribution
         self._raw: list[Tensor] = []
@@ -94,7 +97,7 @@ class ExampleJudge:
         module.eval()
         blocks = batches.block(self._distribution.rank, self._distribution.world)
         with torch.inference_mode(), self._autocast():
-            raw = [module(*batch.inputs) for batch in blocks]
+            raw = [self._forward(module, batch.inputs) for batch in blocks]
             # A process without a batch takes part with no rows.
             raw = raw or [module(*batches.peek(1))[:0]]
         found = Outputs(self._task.name, batches.targets, self._values(raw), self._task.class_names)

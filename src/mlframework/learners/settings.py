@@ -21,6 +21,9 @@ class StepSettings(Config):
     """Largest norm of the gradient; a longer one is shortened to it. null: none is."""
     accumulation_steps: Annotated[int, Field(gt=0)] = 1
     """Batches whose gradients make one step: a step sees `batch_size * accumulation_steps` examples."""
+    on_oom: Literal["fail", "accumulate"] = "fail"
+    """What becomes of a step that runs out of memory: `fail` ends the training; `accumulate` repeats it with half as many
+    examples at once, and sums their gradients up to that of the whole batch."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability that is spread over all classes in the training loss (https://arxiv.org/abs/1512.00567)."""
     class_weights: Literal["balanced"] | list[Annotated[float, Field(gt=0)]] | None = None
@@ -30,4 +33,9 @@ class StepSettings(Config):
     def _fits(self) -> "StepSettings":
         if self.precision == "fp16" and self.trainer_type != "mixed_precision":
             raise ValueError("precision: fp16 has an effect only with trainer_type: mixed_precision")
+        if self.on_oom == "accumulate" and self.trainer_type == "distributed":
+            raise ValueError(
+                "on_oom: accumulate is for one process; with trainer_type: distributed the others would wait for ever: lower "
+                "batch_size, or start more processes"
+            )
         return self

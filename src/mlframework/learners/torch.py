@@ -3,7 +3,7 @@
 import copy
 import io
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mlframework.data.batches import Batch, Batches, Fetch
-from mlframework.errors import CheckpointError, RunError, TrainingError
+from mlframework.errors import CheckpointError, RunError
 from mlframework.learners.archives import damaged, open_checkpoint
 from mlframework.learners.base import LearnerSpec, Outputs, RankingReport, ignore_batches, wanted_metrics
 from mlframework.learners.device import on_device as on_device
 from mlframework.learners.distribution import Distribution, build_distribution
 from mlframework.learners.judges import ExampleJudge, Judge
+from mlframework.learners.memory import Splitting, build_splitting
 from mlframework.learners.precision import Accumulation, Clip, Precision, build_precision
 from mlframework.learners.tasks import Task
+from mlframework.learners.try_out import try_out
 from mlframework.optim import Schedule
 
 Export = Callable[[nn.Module, Path], None]
@@ -70,6 +72,7 @@ class Stepping:
     accumulation: Accumulation
     clip: Clip
     distribution: Distribution
+    splitting: Splitting
 
 
 class TorchLearner:
@@ -145,18 +148,25 @@ class TorchLearner:
     def _step(self, group: list[Batch], note: Callable[[Tensor, Tensor, Tensor], None]) -> list[Tensor]:
         """Take a step on its batches, tell `note` of each, and return their shares of the step's mean loss."""
         stepping, shares = self._stepping, []
-        for batch in group:
-            with stepping.distribution.batch(batch, batch is group[-1]):
-                with stepping.precision.autocast():
-                    raw = self._forward(*batch.inputs)
-                    loss = self._loss(raw, batch.targets)
-                share = stepping.accumulation.share(loss, batch, group, self._weight)
-                stepping.precision.backward(stepping.distribution.scaled(share))
-            note(raw.detach()[: len(batch.own)], batch.own, loss.detach())
-            shares.append(share.detach())
+        for *noted, share in stepping.splitting.take(group, self._backward):
+            note(*noted)
+            shares.append(share)
         stepping.precision.step(stepping.optimizer, stepping.clip)
         stepping.optimizer.zero_grad(set_to_none=True)
         return shares
+
+    def _backward(self, parts: list[Batch]) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Sum up the gradients of a step's batches; returns outputs, targets, loss and share of the loss of each."""
+        stepping, found = self._stepping, []
+        for part in parts:
+            with stepping.distribution.batch(part, part is parts[-1]):
+                with stepping.precision.autocast():
+                    raw = self._forward(*part.inputs)
+                    loss = self._loss(raw, part.targets)
+                share = stepping.accumulation.share(loss, part, parts, self._weight)
+                stepping.precision.backward(stepping.distribution.scaled(share))
+            found.append((raw.detach()[: len(part.own)], part.own, loss.detach(), share.detach()))
+        return found
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Return the metrics of a split."""
@@ -185,6 +195,7 @@ class TorchLearner:
             "optimizer": self._stepping.optimizer.state_dict(),
             "schedule": self._stepping.schedule.state_dict(),
             "precision": self._stepping.precision.state_dict(),
+            "splitting": self._stepping.splitting.state_dict(),
             "watched": self._watched,
             "rng": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -203,6 +214,7 @@ class TorchLearner:
             self._stepping.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
             self._stepping.schedule.load_state_dict(state["schedule"])
             self._stepping.precision.load_state_dict(state["precision"])
+            self._stepping.splitting.load_state_dict(state.get("splitting", {}))
             self._watched = state["watched"]
             torch.set_rng_state(state["rng"])
             if state["rng_cuda"] and torch.cuda.is_available():
@@ -249,16 +261,18 @@ def build_learner(
     module = distribution.prepare(make_module()).to(spec.device)
     batches = _batches(spec, fetches, distribution)
     train = batches.pop("train")
-    _try_out(module, train)
+    try_out(module, train)
     loss = task.loss if penalty is None else _penalised(task.loss, penalty, module)
     stepping = build_stepping(spec, module, len(train), distribution)
     wanted = wanted_metrics(task.name, spec.metrics)
-    judge = ExampleJudge(task, batches, wanted, stepping.precision.autocast, distribution)
+    judge = ExampleJudge(task, batches, wanted, stepping.precision.autocast, distribution, stepping.splitting.forward)
     return TorchLearner(module, loss, task.weight, train, stepping, judge, export)
 
 
-def build_stepping(spec: LearnerSpec, module: nn.Module, n_batches: int, distribution: Distribution) -> Stepping:
-    """Return how steps are taken for a module whose epoch has so many batches."""
+def build_stepping(
+    spec: LearnerSpec, module: nn.Module, n_batches: int, distribution: Distribution, differs: Sequence[str] = ()
+) -> Stepping:
+    """Return how steps are taken for a module whose epoch has so many batches; `differs` is what `build_splitting` says."""
     accumulation = Accumulation(spec.settings.accumulation_steps)
     optimizer = spec.optimizer.build(module.parameters())
     return Stepping(
@@ -268,6 +282,7 @@ def build_stepping(spec: LearnerSpec, module: nn.Module, n_batches: int, distrib
         accumulation=accumulation,
         clip=Clip(module, spec.settings.gradient_clipping),
         distribution=distribution,
+        splitting=build_splitting(spec.settings, module, differs),
     )
 
 
@@ -286,27 +301,3 @@ def _batches(spec: LearnerSpec, fetches: Mapping[str, Fetch], distribution: Dist
             batch_size = spec.settings.batch_size * (1 if order is not None else 4)
             found[split] = Batches(fetch, part.targets, batch_size, spec.device, order, distribution.cut)
     return found
-
-
-def _try_out(module: nn.Module, batches: Batches) -> None:
-    """Pass two examples through, so that a model that does not fit its data is said before any training.
-
-    As in training: batch normalisation refuses a batch of one only there. What it notes of the two is taken back.
-    """
-    rng = torch.get_rng_state()
-    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    module.train()
-    try:
-        with torch.no_grad():
-            module(*batches.peek(min(2, batches.smallest)))
-            for buffer, before in buffers:
-                buffer.copy_(before)
-    except (RuntimeError, ValueError, AssertionError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        reason = str(error).splitlines()[0]
-        raise TrainingError(
-            f"the model cannot take this data: {reason}; another data.image_size or training.batch_size may help"
-        ) from None
-    finally:
-        torch.set_rng_state(rng)

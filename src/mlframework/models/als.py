@@ -21,8 +21,8 @@ WITHOUT_STEPS = (
     *(
         f"training.{name}"
         for name in (
-            "trainer_type", "precision", "batch_size", "gradient_clipping", "accumulation_steps", "label_smoothing",
-            "class_weights",
+            "trainer_type", "precision", "batch_size", "gradient_clipping", "accumulation_steps", "on_oom",
+            "label_smoothing", "class_weights",
         )
     ),
 )  # fmt: skip

@@ -90,9 +90,10 @@ class TwoTower(ModelSection):
         built = sized(lambda: self.build(train), "model.embedding_dim or model.hidden_size")
         module = distribution.prepare(built).to(spec.device)
         # Each user is held against all items of the batch, also those of other processes.
-        cut = distribution.cut_pairs if self.loss == "in_batch_softmax" else distribution.cut
-        batches = self._batches(train, spec, cut)
-        stepping = build_stepping(spec, module, len(batches), distribution)
+        in_batch = self.loss == "in_batch_softmax"
+        batches = self._batches(train, spec, distribution.cut_pairs if in_batch else distribution.cut)
+        differs = ("each item is held against the other items of its part only",) if in_batch else ()
+        stepping = build_stepping(spec, module, len(batches), distribution, differs)
         judge = RankingJudge(Ranker(spec.splits, spec.metrics), vectors_of(train, spec.device), distribution)
         export = self._exporter(train, spec.device)
         return TorchLearner(module, self._loss(train, spec.device), len, batches, stepping, judge, export)

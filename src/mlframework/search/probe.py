@@ -23,6 +23,7 @@ from mlframework.config.yaml import Document
 from mlframework.errors import DataError, MlframeworkError, TrainingError
 from mlframework.experiment import ExperimentConfig, build_learner, load_data
 from mlframework.learners.base import Learner, Steps
+from mlframework.memory import is_out_of_memory, said
 
 PATIENCE = 300.0
 """Seconds after which a corner is given up."""
@@ -131,8 +132,9 @@ def _child(tree: Mapping[str, Any], sender: Connection) -> None:
         measured = Measured(error=str(error), is_data=isinstance(error, DataError))
     except Exception as error:  # noqa: BLE001 - whatever a corner raises is what is asked for
         text = str(error).strip().splitlines() or [""]
-        is_memory = isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate" in str(error)
-        measured = Measured(error=f"{'out of memory' if is_memory else type(error).__name__}: {text[0][:300]}")
+        measured = Measured(
+            error=said(error) if is_out_of_memory(error) else f"{type(error).__name__}: {text[0][:300]}"
+        )
     with suppress(BrokenPipeError):
         sender.send(measured)
 
