@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mlframework.cli.front_table import about_choice, print_front
 from mlframework.search.duplicates import REDRAWN_STATES
+from mlframework.search.failed_trials import grouped
 from mlframework.search.feasibility import is_feasible, shares
 from mlframework.search.goal import Goal, number
 from mlframework.search.pruners import NoPruner
@@ -121,8 +122,8 @@ def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord
     for key, value in best.params.items():
         console.print(f"  {key}: {_number(value)}")
     print_pick(console, chosen)
-    for record in [record for record in records if record.state == "failed"][:5]:
-        console.print(f"failed: trial {record.number}: {record.reason}")
+    for line in grouped(records):
+        console.print(f"failed: {line}", markup=False)
     console.print(
         f"\ntrain it:  ml-train --config {folder.best_config}\n"
         f"see it:    ml-visualise --mode search --study-name {study.spec.name}\n"

@@ -72,6 +72,11 @@ class SearchConfig(Config):
     """Whose checkpoints are kept, and how much disk those may take."""
     lease_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Seconds without a sign of life after which a process on another machine is taken for dead, and its trial taken over."""
+    retries: Annotated[int, Field(ge=0)] = 2
+    """How often a trial is tried again, from its last checkpoint, after errors that nobody expected; the same error twice, and
+    what the settings explain, fails it at once. So many deaths of its process in a row at one epoch are forgiven, too."""
+    max_consecutive_failures: Annotated[int, Field(ge=1)] | None = 5
+    """Trials that failed one after the other, whoever ran them, after which the search ends; null: it never does."""
 
     storage_patience: Annotated[float, Field(ge=0)] = 300.0
     """Seconds for which a database that does not answer is waited for, once the search has begun."""

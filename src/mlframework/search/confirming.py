@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
-from mlframework.errors import MlframeworkError, RunError, Stopped, StorageError
-from mlframework.runs import FILE_MODE, FORMAT, RunDir, make_folder, read_json, write_json, write_text, writing
+from mlframework.errors import RunError, Stopped, StorageError
+from mlframework.runs import FILE_MODE, FORMAT, RunDir, make_folder, read_json, write_json, writing
 from mlframework.search.confirm import (
     Confirm,
     Confirmation,
@@ -22,10 +21,10 @@ from mlframework.search.confirm import (
     folder_of_trainings,
     write_confirmation,
 )
+from mlframework.search.faults import take_note
 from mlframework.search.keep import remove_checkpoints
 from mlframework.search.lease import Lease, is_dead, owner_of_this_process
 from mlframework.search.loop import write_outputs
-from mlframework.search.objective import reason_of
 from mlframework.search.results import TrialRecord, candidates
 from mlframework.search.study import OpenStudy, SearchSpec
 from mlframework.search.training_run import LoadSplits, TrainingRun, training_run
@@ -123,11 +122,8 @@ def _train(make: Callable[[], TrainingRun], seed: int, run: RunDir, told: _Told)
         found = training.evaluate(told)
     except (Stopped, RunError, StorageError, BrokenPipeError):  # not the training's fault
         raise
-    except MlframeworkError as error:
-        reason = str(error)
     except Exception as error:  # noqa: BLE001 - whatever a training raises is its own failure; the others go on
-        write_text(run.path / "error.txt", traceback.format_exc())
-        reason = reason_of(error)
+        reason = take_note(error, run.path).reason
     else:
         seconds = round(sum(each.seconds for each in found.runs), 3)
         return Retraining(seed, "complete", found.value, found.best_epoch, seconds, None)

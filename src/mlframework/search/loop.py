@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mlframework.errors import MlframeworkError, RunError
 from mlframework.search.cleaning import clean
+from mlframework.search.failed_trials import refuse_hopeless
 from mlframework.search.objective import Trainer, Watcher, run_place
 from mlframework.search.pareto import write_front
 from mlframework.search.results import TrialRecord, write_best, write_results
@@ -37,6 +38,7 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
     every trial the best config and the results are written, so that a search can be ended at any time.
 
     Raises:
+        TrainingError: so many trials failed one after the other that the search can't work.
         RunError: the study's folder cannot be written.
         StorageError: the storage does not answer.
     """
@@ -45,6 +47,7 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
     timeout = study.spec.timeout
     mine: int | None = None
     waiting: set[int] = set()
+    known = {trial.number for trial in study.trials() if trial.state.is_finished()}
     while timeout is None or time.monotonic() - started < timeout:
         with translated(study.spec.storage):
             lease = study.leases.claim(study.n_trials, study.unfinished)
@@ -53,6 +56,7 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
             waiting = set()
             with outputs_written(study):
                 mine = run_place(study, lease, trainer, watcher)
+            refuse_hopeless(study, known)
         elif pending:
             waiting = _wait(waiting, {each.place for each in pending}, watcher)
         else:

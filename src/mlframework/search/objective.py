@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import errno
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlframework.errors import (
-    LeaseLost,
-    MlframeworkError,
-    RunError,
-    Stopped,
-    StorageError,
-    TrialPruned,
-)
+from mlframework.errors import LeaseLost, RunError, Stopped, StorageError, TrialPruned
 from mlframework.plans import Evaluation, Report
-from mlframework.runs import unwritable, write_text
+from mlframework.runs import unwritable
+from mlframework.search.attempts import Attempts
 from mlframework.search.draws import Verdict, judge, sampler_of
 from mlframework.search.duplicates import PARTS, REDRAWN, SAME_AS
+from mlframework.search.faults import DISK, FAULT, OUT_OF_MEMORY, Fault, Kind, take_note
 from mlframework.search.goal import Goal, resources
 from mlframework.search.lease import Heartbeat, Lease
 from mlframework.search.matched import matching_of
@@ -77,9 +70,6 @@ class Watcher(Protocol):
         """Something happened that the user should know."""
 
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # what the next trial would fail by, too
-
-
 @dataclass(frozen=True)
 class Outcome:
     """How a trial ended, as the storage is told.
@@ -91,6 +81,7 @@ class Outcome:
         reason: why it was pruned or failed, or not trained.
         redrawn: `infeasible` or `duplicate` where its place draws again; it is none of the study's trials then.
         same_as: number of the trial whose outcome it took over.
+        fault: why it failed: the kind of its fault.
     """
 
     state: str
@@ -99,6 +90,17 @@ class Outcome:
     reason: str | None = None
     redrawn: str | None = None
     same_as: int | None = None
+    fault: Kind | None = None
+
+    @classmethod
+    def of_fault(cls, fault: Fault, same_as: int | None = None) -> Outcome:
+        """Return how a trial ends that failed.
+
+        Samplers learn nothing from what failed. Where memory does not suffice they are told of an infeasible trial instead,
+        so that they draw fewer like it.
+        """
+        state = "PRUNED" if fault.kind == OUT_OF_MEMORY else "FAIL"
+        return cls(state, reason=fault.reason, same_as=same_as, fault=fault.kind)
 
 
 def run_place(study: OpenStudy, lease: Lease, trainer: Trainer, watcher: Watcher) -> int | None:
@@ -125,8 +127,8 @@ def run_place(study: OpenStudy, lease: Lease, trainer: Trainer, watcher: Watcher
                 trial = study.patience(lambda: open_trial(study.study, held))  # noqa: B023 - called at once
                 lease = study.leases.bind(lease, trial.number)
             with Heartbeat(study.leases, lease, spec.lease_seconds) as heartbeat:
-                outcome = _attempt(study, trial, lease.place, trainer, watcher, heartbeat)
-            with translated(spec.storage):
+                outcome = _outcome(study, trial, lease, trainer, watcher, heartbeat)
+            with translated(spec.storage), quiet_optuna():
                 _commit(study, lease, trial, outcome)
             watcher.trial_ended(trial.number)
             if outcome.redrawn is None:
@@ -139,24 +141,32 @@ def run_place(study: OpenStudy, lease: Lease, trainer: Trainer, watcher: Watcher
         study.patience.hurry()
         # Where the storage is gone, the lease runs out by itself; what is raised is why the search ends.
         with suppress(StorageError), translated(spec.storage):
+            if trial is not None:
+                Attempts(study, trial, lease).let_go()
             study.leases.release(lease)
         raise
 
 
-def _attempt(
-    study: OpenStudy, trial: Trial, place: int, trainer: Trainer, watcher: Watcher, heartbeat: Heartbeat
+def _outcome(
+    study: OpenStudy, trial: Trial, lease: Lease, trainer: Trainer, watcher: Watcher, heartbeat: Heartbeat
 ) -> Outcome:
+    """Suggest and train, as often as it takes; returns how the trial ends."""
     spec = study.spec
     try:
         with translated(spec.storage), quiet_optuna():
             params = spec.space.suggest(trial)
-            verdict = judge(study, trial, place, params)
+            verdict = judge(study, trial, lease.place, params)
         if verdict.kind != "train":
             return _untrained(verdict, spec)
+        if FAULT in trial.user_attrs:  # its process died before it could end it
+            return Outcome.of_fault(Fault(trial.user_attrs[FAULT], trial.user_attrs[REASON]))
+        attempts = Attempts(study, trial, lease)
+        if (fault := attempts.begin()) is not None:
+            return Outcome.of_fault(fault)
         training = trainer(spec, trial.number, params, verdict.seed)
         watcher.trial_started(trial.number, params, training.num_epochs)
-        report = _Reports(study, trial, watcher, heartbeat, training.last_step)
-        evaluation = training.evaluate(report)
+        report = _Reports(study, trial, watcher, heartbeat, attempts, training.last_step)
+        evaluation = attempts.train(training, report, watcher.news)
         return Outcome("COMPLETE", evaluation, spec.goal.measured(evaluation))
     except TrialPruned as pruned:
         return Outcome("PRUNED", reason=str(pruned))
@@ -167,14 +177,11 @@ def _attempt(
         raise
     except (Stopped, StorageError, BrokenPipeError):  # not the trial's fault
         raise
-    except MlframeworkError as error:
-        return Outcome("FAIL", reason=str(error))
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _DISK:
+        if isinstance(error, OSError) and error.errno in DISK:
             # What has no name is what the search prints into.
             raise unwritable(error.filename or "the output", error) from error
-        write_text(spec.folder.trial(trial.number).path / "error.txt", traceback.format_exc())
-        return Outcome("FAIL", reason=reason_of(error))
+        return Outcome.of_fault(take_note(error, spec.folder.trial(trial.number).path))
 
 
 def _untrained(verdict: Verdict, spec: SearchSpec) -> Outcome:
@@ -188,6 +195,8 @@ def _untrained(verdict: Verdict, spec: SearchSpec) -> Outcome:
     former = verdict.same_as
     if former is None:
         return Outcome("FAIL", reason=verdict.reason, redrawn=verdict.kind)
+    if (kind := former.user_attrs.get(FAULT)) is not None:
+        return Outcome.of_fault(Fault(kind, verdict.reason or ""), former.number)
     if former.state.name != "COMPLETE":
         return Outcome(former.state.name, reason=verdict.reason, same_as=former.number)
     marks = former.user_attrs
@@ -196,23 +205,13 @@ def _untrained(verdict: Verdict, spec: SearchSpec) -> Outcome:
     return Outcome("COMPLETE", evaluation, values, verdict.reason, same_as=former.number)
 
 
-def reason_of(error: Exception) -> str:
-    """Say in a line why a training failed that raised what nobody expected."""
-    text = str(error).strip().splitlines()
-    if (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-    ):
-        return f"out of memory: {text[0] if text else type(error).__name__}; a smaller training.batch_size may help"
-    return f"{type(error).__name__}: {text[0] if text else ''}"[:500]
-
-
 class _Reports:
     """Passes a trial's values to the storage, and ends it where the pruner says so or the lease is lost."""
 
-    def __init__(self, study: OpenStudy, trial: Trial, watcher: Watcher, heartbeat: Heartbeat, last_step: int) -> None:
-        self._study, self._watcher, self._heartbeat = study, watcher, heartbeat
+    def __init__(
+        self, study: OpenStudy, trial: Trial, watcher: Watcher, heartbeat: Heartbeat, attempts: Attempts, last_step: int
+    ) -> None:
+        self._study, self._watcher, self._heartbeat, self._attempts = study, watcher, heartbeat, attempts
         self._last_step = last_step
         self._matching = matching_of(study.spec.pruner)
         spec = study.spec
@@ -232,6 +231,8 @@ class _Reports:
             if step not in self._known:
                 self._trial.report(value, step)
                 self._known.add(step)
+            else:
+                self._attempts.reached(step)
             if parts:
                 self._trial.set_user_attr(PARTS, list(parts))
             # A trial that has come to its end has nothing left to save, and its best epoch may be an earlier one.
@@ -283,6 +284,10 @@ def _tell(study: Study, trial: Trial, outcome: Outcome) -> None:
     try:
         if outcome.reason is not None:
             trial.set_user_attr(REASON, outcome.reason)
+        if outcome.fault is not None:
+            trial.set_user_attr(FAULT, outcome.fault)
+        if outcome.fault == OUT_OF_MEMORY and "memory" not in study._storage.get_trial(trial._trial_id).constraints:
+            trial.set_constraint("memory", 1.0)
         if outcome.same_as is not None:
             trial.set_user_attr(SAME_AS, outcome.same_as)
         if outcome.redrawn is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlframework.errors import LeaseLost
+from mlframework.search.attempts import ATTEMPTS, first_attempt
 from mlframework.search.duplicates import PLACE, REDRAWN
 from mlframework.search.head_start import enqueued
 from mlframework.search.lease import Lease
@@ -35,7 +36,7 @@ def open_trial(study: Study, lease: Lease) -> Trial:
     first = enqueued(study, lease.place) if lease.trial is None else None
     template = create_trial(
         state=TrialState.RUNNING,
-        user_attrs={PLACE: lease.place},
+        user_attrs={PLACE: lease.place, ATTEMPTS: first_attempt(lease)},
         system_attrs={"fixed_params": first} if first else {},
     )
     made = storage.create_new_trial(study._study_id, template_trial=template)

@@ -18,13 +18,13 @@ from mlframework.search.confirm import Candidate, read_confirmation
 from mlframework.search.duplicates import (
     IMPORTED,
     PARTS,
-    REDRAWN,
     REDRAWN_STATES,
     SAME_AS,
     SEED,
     Point,
     point_of,
 )
+from mlframework.search.faults import FAULT, state_of
 from mlframework.search.goal import Goal
 from mlframework.search.study import REASON, OpenStudy, SearchSpec
 
@@ -36,7 +36,6 @@ BEST_EPOCH, METRICS = "mlframework:best_epoch", "mlframework:metrics"
 TOOK = "mlframework:resources"
 VALUE, VALUES = "mlframework:value", "mlframework:values"
 """Attributes of a trial with several objectives: the main one's value, and each one's by name."""
-_STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,8 @@ class TrialRecord:
         parts: the value of each fold or repeat that it has finished; empty where it is trained once.
         values: value by objective, of a complete trial; empty where there is one objective.
         resources: what its trainings took, `fit_seconds` and `n_parameters`; empty where nothing was trained to its end.
+        fault: why it failed: `settings` or data explain it, an `error` that nobody expected, the `death` of its process, or
+            `out_of_memory`.
     """
 
     number: int
@@ -76,6 +77,7 @@ class TrialRecord:
     parts: Sequence[float] = ()
     values: Mapping[str, float] = field(default_factory=dict)
     resources: Mapping[str, float] = field(default_factory=dict)
+    fault: str | None = None
 
     @property
     def std(self) -> float | None:
@@ -95,10 +97,11 @@ class TrialRecord:
     @classmethod
     def of(cls, trial: FrozenTrial) -> TrialRecord:
         """Return the record of one of Optuna's trials."""
+        state = state_of(trial)
         return cls(
             number=trial.number,
-            state=_state(trial),
-            value=_value_of(trial) if trial.state.name in ("COMPLETE", "PRUNED") else None,
+            state=state,
+            value=_value_of(trial) if trial.state.name in ("COMPLETE", "PRUNED") and state != "failed" else None,
             params=dict(trial.params),
             best_epoch=trial.user_attrs.get(BEST_EPOCH),
             epochs=len(trial.intermediate_values),
@@ -110,13 +113,8 @@ class TrialRecord:
             parts=trial.user_attrs.get(PARTS, ()),
             values=trial.user_attrs.get(VALUES, {}),
             resources=trial.user_attrs.get(TOOK, {}),
+            fault=trial.user_attrs.get(FAULT) if state == "failed" else None,
         )
-
-
-def _state(trial: FrozenTrial) -> str:
-    if IMPORTED in trial.user_attrs:
-        return "imported"
-    return str(trial.user_attrs.get(REDRAWN, _STATES[trial.state.name]))
 
 
 def _value_of(trial: FrozenTrial) -> float | None:
@@ -248,7 +246,7 @@ def write_results(study: OpenStudy, records: Sequence[TrialRecord], checkpoints:
         "trials": [_as_dict(record) for record in records],
     }
     write_json(spec.folder.results, content)
-    columns = ["number", "state", "value", "std", "best_epoch", "epochs", "seconds", "reason"]
+    columns = ["number", "state", "value", "std", "best_epoch", "epochs", "seconds", "reason", "fault"]
     write_csv(spec.folder.trials, spec.goal, records, columns)
 
 

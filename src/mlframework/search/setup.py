@@ -11,6 +11,7 @@ from mlframework.config.override import get, override
 from mlframework.errors import StudyError
 from mlframework.plans import build_plan
 from mlframework.search.config import SearchConfig
+from mlframework.search.faults import FaultPolicy
 from mlframework.search.feasibility import combinations, is_feasible
 from mlframework.search.fit import cautions, refuse_misfits
 from mlframework.search.head_start import HeadStart, imported_histories, read_head_start, seed_beside
@@ -80,6 +81,7 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
         on_duplicate=on_duplicate,
         head_start=head_start,
         keep=search.keep,
+        faults=FaultPolicy.of_search(search.retries, search.max_consecutive_failures),
     )
 
 

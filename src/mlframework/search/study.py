@@ -15,6 +15,7 @@ from mlframework.metrics import Direction
 from mlframework.plans import Plan
 from mlframework.runs import FORMAT, make_folder, write_json, writing
 from mlframework.search.duplicates import REDRAWN, OnDuplicate
+from mlframework.search.faults import FaultPolicy
 from mlframework.search.folder import STUDIES as STUDIES
 from mlframework.search.folder import StudyFolder as StudyFolder
 from mlframework.search.goal import Goal
@@ -67,6 +68,7 @@ class SearchSpec:
         fingerprint: what trials of one study must have in common.
         keep: whose checkpoints are kept.
         shares_best: whether its best hyperparameters go into models/best_hyperparameters.json, too.
+        faults: how often a trial is tried again, and when the search is given up.
     """
 
     name: str
@@ -90,6 +92,7 @@ class SearchSpec:
     head_start: HeadStart
     shares_best: bool = True
     keep: Keep = field(default_factory=Keep)
+    faults: FaultPolicy = field(default_factory=FaultPolicy)
 
     @property
     def training_seed(self) -> int:
@@ -114,10 +117,8 @@ class SearchSpec:
         tree = self.space.tree(params)
         if seed is None:
             return tree
-        split_seed = get(tree, "data.split.seed")
-        return override(
-            tree, {"seed": seed, "data.split.seed": self.training_seed if split_seed is None else split_seed}
-        )
+        own = get(tree, "data.split.seed")
+        return override(tree, {"seed": seed, "data.split.seed": self.training_seed if own is None else own})
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,14 @@ from mlframework.errors import StudyError
 from mlframework.experiment import ExperimentConfig
 from mlframework.metrics import RESOURCES, direction_of
 from mlframework.registry import nearest
+from mlframework.search.faults import FAULT
 from mlframework.search.parameters import Categorical, Int, LogUniform, Parameter, Scalar
 from mlframework.search.space import Space, active
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-ABOUT_TRIALS = ("number", "state", "std", "best_epoch", "epochs", "seconds", "reason")
+ABOUT_TRIALS = ("number", "state", "std", "best_epoch", "epochs", "seconds", "reason", "fault")
 """Columns of our trials.csv that are neither parameters nor the value."""
 VALUES = ("value", "score", "performance")
 """What the column of the values may be called, besides by the metric's name."""
@@ -292,6 +293,6 @@ def _of_study(name: str, storage: str | None, metric: str) -> list[Row]:
 
 
 def _of_trial(name: str, trial: FrozenTrial, at: int) -> Row:
-    state = "complete" if trial.state.name == "COMPLETE" else trial.state.name.lower()
+    state = "fail" if FAULT in trial.user_attrs else trial.state.name.lower()
     value = trial.values[at] if state == "complete" and trial.values else None
     return Row(f"study {name} trial {trial.number}", trial.params, value, state)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from mlframework.errors import PlotError
 from mlframework.registry import nearest, unknown
-from mlframework.search.duplicates import IMPORTED, REDRAWN, REDRAWN_STATES
+from mlframework.search.duplicates import IMPORTED, REDRAWN_STATES
+from mlframework.search.faults import state_of
 from mlframework.search.goal import Goal
 from mlframework.search.primary import of_objective, without_reports
 from mlframework.search.versions import original_name
@@ -75,8 +76,8 @@ class StudyView:
 
     @cached_property
     def pruned(self) -> "list[optuna.trial.FrozenTrial]":
-        """The trials that the pruner stopped; draws that broke a constraint were never trained."""
-        return [trial for trial in self._in_state("PRUNED") if REDRAWN not in trial.user_attrs]
+        """The trials that the pruner stopped, not what samplers are told of as pruned: broken constraints, too little memory."""
+        return [trial for trial in self._in_state("PRUNED") if state_of(trial) == "pruned"]
 
     @cached_property
     def running(self) -> "list[optuna.trial.FrozenTrial]":
@@ -104,11 +105,9 @@ class StudyView:
     @cached_property
     def counts(self) -> dict[str, int]:
         """How many trials became what; only what occurs, in a fixed order. The counts add up to all trials."""
-        words = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
-        states = [trial.user_attrs.get(REDRAWN, words.get(trial.state.name, "waiting")) for trial in self.trials]
-        origins = ["imported" if IMPORTED in trial.user_attrs else None for trial in self.trials]
-        tally = Counter(origin or state for origin, state in zip(origins, states, strict=True))
-        return {word: tally[word] for word in (*words.values(), "waiting", *REDRAWN_STATES, "imported") if tally[word]}
+        words = ("complete", "pruned", "failed", "running", "waiting", *REDRAWN_STATES, "imported")
+        tally = Counter(state_of(trial) for trial in self.trials)
+        return {word: tally[word] for word in words if tally[word]}
 
     def badness(self, value: float | None) -> float:
         """Return a number that is smaller the better the value is.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +14,7 @@ from mlframework.config.override import get
 from mlframework.search.diagnosis.case import Case, winners
 from mlframework.search.diagnosis.findings import Change, Finding, bound, p_text
 from mlframework.search.diagnosis.scales import Side, admits, position, rounded
+from mlframework.search.failed_trials import kind_of as kind_of
 from mlframework.search.parameters import Categorical, Parameter
 from mlframework.search.results import TrialRecord
 from mlframework.search.statistics import SIGNIFICANT
@@ -79,11 +79,6 @@ def _of_group(case: Case, group: Sequence[TrialRecord], others: Sequence[TrialRe
     remedy, changes = _change(case, cut, n_there, ok_there, others)
     where = {"key": cut.key, "side": cut.side, "value": cut.value, "failed_there": n_there, "others_there": ok_there}
     return Finding("failures", says, remedy, {**evidence, **where, "p": p}, changes)
-
-
-def kind_of(reason: str) -> str:
-    """Return a reason without its numbers: `nan at epoch 3` and `inf at epoch 7` are of one kind."""
-    return re.sub(r"-?\b(?:nan|inf)\b|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?", "N", reason)
 
 
 def best_cut(cuts: Sequence[Cut], n_failed: int, seed: int = 0) -> tuple[Cut, float] | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from mlframework.config.base import Config
+from mlframework.search.faults import FAULT
 from mlframework.search.parameters import Categorical, Int, LogUniform, Parameter, Scalar
 from mlframework.search.samplers.base import Traits, require, trial_seed
 
@@ -116,7 +117,10 @@ def _losses(study: Study, history: Sequence[FrozenTrial]) -> dict[int, float | N
     for trial in history:
         if trial.state == TrialState.PRUNED:
             last = trial.intermediate_values[trial.last_step] if trial.last_step is not None else math.nan
-            found[trial.number] = None if math.isnan(last) else max([sign * last, *complete.values()])
+            known = [*complete.values(), *([] if math.isnan(last) else [sign * last])]
+            # What ran out of memory is as bad as the worst one, whatever it has reported.
+            told = bool(complete) if FAULT in trial.user_attrs else not math.isnan(last)
+            found[trial.number] = max(known) if told else None
         elif trial.state == TrialState.RUNNING and trial.params:
             found[trial.number] = None
     return found
