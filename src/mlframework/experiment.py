@@ -4,9 +4,7 @@ This module does not know that a search exists.
 """
 
 import hashlib
-import importlib.metadata
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +22,10 @@ from mlframework.config.base import Config
 from mlframework.config.override import get
 from mlframework.config.secrets import masked
 from mlframework.data import DataConfig, load_splits
+from mlframework.data.fingerprint import fingerprint_of
 from mlframework.data.images import ImageExamples
 from mlframework.data.splits import Splits
+from mlframework.environment import environment
 from mlframework.errors import TrainingError
 from mlframework.learners import ranks
 from mlframework.learners.base import Learner, LearnerSpec
@@ -42,9 +42,6 @@ from mlframework.training.loop import Fit, fit
 from mlframework.training.tracking.board import Samples, TensorBoardTracker
 
 Weights = Literal["best", "last"]
-_RECORDED_PACKAGES = (
-    "mlframework", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "implicit", "optuna", "polars", "pillow",
-)  # fmt: skip
 _N_SAMPLES = 16
 
 
@@ -168,9 +165,15 @@ def load_data(config: ExperimentConfig) -> Splits[Any]:
 
 
 def start_run(run: RunDir, tree: Mapping[str, Any]) -> None:
-    """Write what a run is: config.yaml and environment.json."""
+    """Write what a run is: config.yaml, and environment.json with the fingerprint of its data.
+
+    Raises:
+        DataError: the data is not there.
+    """
+    data = fingerprint_of(tree)
     write_text(run.config, yaml.dump(dict(tree)))
-    write_json(run.environment, _environment())
+    about = {"format": FORMAT, "started": _now(), **environment()}
+    write_json(run.environment, {**about, "data": data.to_dict() if data is not None else None})
 
 
 def train(config: ExperimentConfig, splits: Splits[Any], run: RunDir, callbacks: Sequence[Callback] = ()) -> RunResult:
@@ -350,24 +353,6 @@ def _samples(splits: Splits[Any]) -> Samples | None:
         return None
     rows = np.linspace(0, len(examples) - 1, min(_N_SAMPLES, len(examples))).astype(np.int64)
     return examples.pixels[rows], [examples.class_names[target] for target in examples.targets[rows]]
-
-
-def _environment() -> dict[str, Any]:
-    installed = {name: _version(name) for name in _RECORDED_PACKAGES}
-    return {
-        "format": FORMAT,
-        "started": _now(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: version for name, version in installed.items() if version is not None},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _now() -> str:
