@@ -34,7 +34,7 @@ from mlframework.memory import explained, remedy
 from mlframework.metrics import METRICS, Direction, MetricName, direction_of, shown, tasks_of
 from mlframework.models import MODELS, ModelConfig
 from mlframework.optim import Adam, NoScheduler, OptimizerConfig, SchedulerConfig
-from mlframework.runs import FORMAT, RunDir, append_line, write_json, write_lines, write_text
+from mlframework.runs import FORMAT, RunDir, append_line, read_json, write_json, write_lines, write_text
 from mlframework.training.callbacks import Callback, History, early_stop
 from mlframework.training.checkpoint import Checkpoints
 from mlframework.training.config import TrackingConfig, TrainingConfig
@@ -174,6 +174,13 @@ def start_run(run: RunDir, tree: Mapping[str, Any]) -> None:
     write_text(run.config, yaml.dump(dict(tree)))
     about = {"format": FORMAT, "started": _now(), **environment()}
     write_json(run.environment, {**about, "data": data.to_dict() if data is not None else None})
+
+
+def is_of_data(run: RunDir, tree: Mapping[str, Any]) -> bool:
+    """Whether a run was started on the data that a tree reads now; of one that did not record its data, it is believed."""
+    recorded = read_json(run.environment).get("data") if run.environment.is_file() else None
+    now = fingerprint_of(tree)
+    return recorded is None or now is None or recorded["digest"] == now.digest
 
 
 def train(config: ExperimentConfig, splits: Splits[Any], run: RunDir, callbacks: Sequence[Callback] = ()) -> RunResult:
@@ -329,9 +336,16 @@ class _MetricsFile:
 
 
 def _identity(config: ExperimentConfig) -> str:
-    """Return what makes a training the same one: all settings but its name, its device, its trackers and its processes."""
+    """Return what makes a training the same one.
+
+    All settings do but its name, its device, its trackers, its processes, and where its data lies.
+    """
     settings = config.model_dump(exclude={"name", "tracking", "device"})
     settings["training"] = ranks.comparable(settings["training"])
+    data = settings["data"]
+    for section in (data, data.get("user_features"), data.get("item_features")):
+        if section is not None:
+            del section["path"]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 

@@ -76,10 +76,10 @@ def run_comparison(read: ReadConfig, arguments: argparse.Namespace, resume: str)
         with writing(folder):
             make_folder(folder)
         storage = open_storage(url)
-    studies = open_studies(plan, storage, arguments.resume)
+    studies = open_studies(plan, storage, arguments.resume, arguments.accept_data_change)
     screen = console.out()
     _print_plan(screen, plan)
-    for line in studies[0].news:  # the same in all of them
+    for line in (*studies[0].news, *studies[0].changes):  # the same in all of them
         screen.print(f"  {line}")
     if read.config.search.timeout is not None:
         screen.print("  search.timeout has no say here: every sampler has the same number of trials")

@@ -40,6 +40,10 @@ def _parser() -> Parser:
     parser.add_argument(
         "--resume", action="store_true", help="go on with the study, or join it while other processes search"
     )
+    parser.add_argument(
+        "--accept-data-change", action="store_true",
+        help="with --resume: go on although the data is other than the study's trials were trained on",
+    )  # fmt: skip
     parser.add_argument("--study-name", metavar="S", help="name of the study and of its folder")
     parser.add_argument("--storage", metavar="URL", help="sqlite:///file.db, journal:///file.log or postgresql://...")
     parser.add_argument(
@@ -84,6 +88,9 @@ def _main() -> None:
     if arguments.add_trials and (not arguments.resume or arguments.n_trials):
         what = "adds to a study that exists: give --resume with it, and leave out --n-trials"
         raise ConfigError([Problem("ml-search", "--add-trials", what)])
+    if arguments.accept_data_change and not arguments.resume:
+        what = "is for a study that exists: give --resume with it"
+        raise ConfigError([Problem("ml-search", "--accept-data-change", what)])
     check_options(arguments)
     if (arguments.workers or 1) > 1:
         require_one_process("--workers")
@@ -101,18 +108,21 @@ def _main() -> None:
         assert read.config.search is not None
         run_comparison(read, arguments, _resuming(read, read.config.search.n_trials, arguments))
         return
-    study = open_search(read, arguments.resume, arguments.add_trials or 0)
+    study = open_search(read, arguments.resume, arguments.add_trials or 0, arguments.accept_data_change)
     _search(read, study, arguments)
 
 
 def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -> None:
     from mlframework.cli.search_screen import SearchScreen, print_plan
+    from mlframework.search.resume_plan import resume_plan
     from mlframework.search.workers.launch import Workers, search_as
 
     screen = console.out()
     if arguments.resume and not study.trials():
         screen.print(f"there was no study {study.spec.name!r} with trials yet: this starts it")
     print_plan(screen, study, read.dropped)
+    for line in resume_plan(study).lines():
+        screen.print(line)
     if read.config.search is not None and (settings := read.config.search.confirm) is not None:
         screen.print(
             f"  the best {settings.top_k} are trained again with {settings.seeds} further seeds each at the end"

@@ -64,6 +64,10 @@ class Source:
         """Return the source that was written."""
         return cls(**{key: written[key] for key in ("setting", "path", "digest", "covers", "counts")})
 
+    def is_same(self, other: "Source") -> bool:
+        """Whether both have the same content, wherever they lie."""
+        return (self.digest, self.covers) == (other.digest, other.covers)
+
     def described(self) -> str:
         """Return the counts in words: `570 lines, 119,000 bytes`."""
         return ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
@@ -101,7 +105,7 @@ class Fingerprint:
                 lines.append(f"{setting}: nothing then, {after[setting].path} now")
             elif present is None:
                 lines.append(f"{setting}: {then.path} then, nothing now")
-            elif (then.digest, then.covers) != (present.digest, present.covers):
+            elif not then.is_same(present):
                 lines.append(f"{setting}: {present.path}: {_change(then.counts, present.counts)}")
         return lines
 

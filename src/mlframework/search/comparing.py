@@ -149,8 +149,10 @@ def _of_seed(spec: SearchSpec, study: str, seed: int, given: Mapping[str, Any]) 
     )  # fmt: skip
 
 
-def open_studies(plan: ComparePlan, storage: BaseStorage, resume: bool) -> list[OpenStudy]:
-    """Make the studies, or open those that are there.
+def open_studies(
+    plan: ComparePlan, storage: BaseStorage, resume: bool, accept_data_change: bool = False
+) -> list[OpenStudy]:
+    """Make the studies, or open those that are there, on other data where that is accepted.
 
     Raises:
         StudyError: some exist and `resume` is false, or they were started with other settings.
@@ -162,7 +164,7 @@ def open_studies(plan: ComparePlan, storage: BaseStorage, resume: bool) -> list[
             f"the comparison {plan.name!r} exists already: {len(there)} of its studies are in {masked(url)}; go on with it "
             "by --resume, or start another one by --study-name"
         )
-    return [open_study(spec, storage, resume=True) for spec in plan.specs]
+    return [open_study(spec, storage, True, accept_data_change) for spec in plan.specs]
 
 
 def compare(

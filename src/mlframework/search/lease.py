@@ -152,6 +152,10 @@ class Leases:
             if self._ledger.insert(fresh):
                 return fresh
 
+    def all(self) -> list[Lease]:
+        """Return the lease in force of each place, in order."""
+        return self._ledger.read()
+
     def places(self) -> int:
         """Return how many places were claimed so far."""
         return len(self._patience(self._ledger.read))

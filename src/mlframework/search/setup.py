@@ -82,7 +82,20 @@ def build_spec(read: ReadConfig, storage: BaseStorage, add_trials: int) -> Searc
         head_start=head_start,
         keep=search.keep,
         faults=FaultPolicy.of_search(search.retries, search.max_consecutive_failures),
+        settings=_settings(read),
     )
+
+
+_HELD = {"search_space", "constraints", "metric", "direction", "objectives", "cross_validation", "repeats", "algorithm"}
+_SAID_ELSEWHERE = {"storage", "study_name", "warm_start", "enqueue"}
+
+
+def _settings(read: ReadConfig) -> dict[str, Any]:
+    """Return what may be other the next time: all that the fingerprint does not hold."""
+    config, search = read.config, read.config.search
+    assert search is not None
+    own = config.model_dump(mode="json", include={"name", "device", "tracking"})
+    return {**own, "search": search.model_dump(mode="json", exclude=_HELD | _SAID_ELSEWHERE)}
 
 
 def _last_step(search: SearchConfig, num_epochs: int) -> int:

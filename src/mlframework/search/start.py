@@ -120,8 +120,8 @@ def require_search(read: ReadConfig) -> None:
         raise ConfigError([Problem(read.document.name, "search", what)])
 
 
-def open_search(read: ReadConfig, resume: bool, add_trials: int) -> OpenStudy:
-    """Make the study that a config asks for, or open the one that exists.
+def open_search(read: ReadConfig, resume: bool, add_trials: int, accept_data_change: bool = False) -> OpenStudy:
+    """Make the study that a config asks for, or open the one that exists, on other data where that is accepted.
 
     Raises:
         MlframeworkError: the data, the storage or the study can't be used.
@@ -135,7 +135,7 @@ def open_search(read: ReadConfig, resume: bool, add_trials: int) -> OpenStudy:
     storage = open_storage(read.document.tree["search"].get("storage") or read.config.search.storage)
     spec = build_spec(read, storage, add_trials)
     check_data(spec)
-    return open_study(spec, storage, resume)
+    return open_study(spec, storage, resume, accept_data_change)
 
 
 def check_data(spec: SearchSpec) -> None:
@@ -181,7 +181,7 @@ def require_best(records: Sequence[TrialRecord], goal: Goal) -> TrialRecord:
 
 def search_config(
     config: str | Path | Mapping[str, Any] | ConfigFile, *, resume: bool = False, add_trials: int = 0,
-    workers: int = 1, progress: bool = False, **overrides: Any,
+    accept_data_change: bool = False, workers: int = 1, progress: bool = False, **overrides: Any,
 ) -> SearchResult:  # fmt: skip
     """Search the hyperparameters that a config's `search:` section names, as `ml-search` does.
 
@@ -189,13 +189,14 @@ def search_config(
         config: the YAML file, a tree of one, or what `load_config` returned.
         resume: go on with the study where it exists, or join it while other processes search.
         add_trials: with `resume`: so many trials more than the study has.
+        accept_data_change: with `resume`: go on although the data is other than the study's trials were trained on.
         workers: how many processes of this machine search.
         progress: write a line a trial to stdout.
         overrides: settings by their dotted key or their last part: `lr=0.1`, `n_trials=20`, `**{"optimizer.lr": 0.1}`.
 
     Raises:
         ConfigError: the config or an override; with `file:line:column` of every problem.
-        StudyError: the study exists and `resume` is false, or it was started with other settings.
+        StudyError: the study exists and `resume` is false, or it was started with other settings or on other data.
         TrainingError: no trial came to its end.
         MlframeworkError: the data or the storage can't be used.
     """
@@ -204,13 +205,14 @@ def search_config(
         raise ConfigError([Problem("search", "add_trials", what)])
     read = read_any(config, overrides, workers)
     require_search(read)
-    study = open_search(read, resume, add_trials)
+    study = open_search(read, resume, add_trials, accept_data_change)
     from mlframework.search.lines import watcher_of
     from mlframework.search.results import pick
+    from mlframework.search.resume_plan import resume_plan
     from mlframework.search.workers.launch import Workers, search_as
 
     if progress:
-        sys.stdout.write("".join(f"{line}\n" for line in study.news))
+        sys.stdout.write("".join(f"{line}\n" for line in (*study.news, *resume_plan(study).lines())))
     end = search_as(study, read, Workers(workers), load, watcher_of(study, progress))
     spec = study.spec
     require_best(end.records, spec.goal)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlframework.config.override import get, override
+from mlframework.data.fingerprint import fingerprint_of
 from mlframework.errors import MissingExtraError, StudyError
-from mlframework.learners.ranks import comparable
 from mlframework.metrics import Direction
 from mlframework.plans import Plan
 from mlframework.runs import FORMAT, make_folder, write_json, writing
@@ -26,12 +26,20 @@ from mlframework.search.ledgers import DatabaseLedger, open_ledger
 from mlframework.search.parameters import Scalar
 from mlframework.search.patience import Patience, PatientStorage
 from mlframework.search.pruners import PrunerConfig
+from mlframework.search.recorded import (
+    Record,
+    paths_that_may_change,
+    record,
+    refuse_other_data,
+    refuse_other_settings,
+    supersede_interrupted,
+)
 from mlframework.search.samplers import SamplerConfig
 from mlframework.search.space import Space
 from mlframework.search.started import STARTED_WITH as STARTED_WITH
 from mlframework.search.started import started_with
 from mlframework.search.storage import masked, patient, translated
-from mlframework.search.versions import changes_of_space, latest, new_version
+from mlframework.search.versions import latest, new_version
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -67,6 +75,7 @@ class SearchSpec:
         storage_patience: seconds for which a database that does not answer is waited for.
         fingerprint: what trials of one study must have in common.
         keep: whose checkpoints are kept.
+        settings: what may be other the next time; it is only said.
         shares_best: whether its best hyperparameters go into models/best_hyperparameters.json, too.
         faults: how often a trial is tried again, and when the search is given up.
     """
@@ -90,6 +99,7 @@ class SearchSpec:
     fingerprint: Mapping[str, Any]
     on_duplicate: OnDuplicate
     head_start: HeadStart
+    settings: Mapping[str, Any] = field(default_factory=dict)
     shares_best: bool = True
     keep: Keep = field(default_factory=Keep)
     faults: FaultPolicy = field(default_factory=FaultPolicy)
@@ -134,6 +144,7 @@ class OpenStudy:
         news: what opening it did that the user should know: histories imported, the space changed.
         cleaned: trials whose checkpoints this process has removed.
         warned: what this process has warned of, which it does once.
+        changes: what has changed since it was made: settings, data, versions.
     """
 
     spec: SearchSpec
@@ -144,6 +155,12 @@ class OpenStudy:
     news: Sequence[str] = ()
     cleaned: set[int] = field(default_factory=set)
     warned: set[str] = field(default_factory=set)
+    changes: Sequence[str] = ()
+
+    def record(self) -> Record:
+        """Return what the study has recorded of its data, its versions and its settings."""
+        with translated(self.spec.storage):
+            return Record.of(self.study.user_attrs)
 
     def trials(self) -> list[FrozenTrial]:
         """Return the trials so far, by number."""
@@ -184,11 +201,12 @@ def study_attributes(storage: BaseStorage, name: str) -> dict[str, Any] | None:
         return None
 
 
-def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool) -> OpenStudy:
+def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool, accept_data_change: bool = False) -> OpenStudy:
     """Make the study, or open the one that exists.
 
     Raises:
-        StudyError: it exists and `resume` is false, or it was started with other settings.
+        StudyError: it exists and `resume` is false, or it was started with other settings; or on other data, and
+            `accept_data_change` is false.
     """
     import optuna
 
@@ -206,7 +224,12 @@ def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool) -> OpenStud
             "move it away, name its storage with --storage, or start another one by --study-name"
         )
     # Empty where its maker has not come further than making it, or never did.
-    news = _changes(spec, before) if before else []
+    with translated(spec.storage):
+        recorded = Record.of(study_attributes(storage, spec.name) or {})
+    data = fingerprint_of(spec.space.base)
+    changed_data = refuse_other_data(spec.name, recorded, data, accept_data_change)
+    moved = paths_that_may_change(recorded, data, accept_data_change)
+    news = refuse_other_settings(spec.name, before, spec.fingerprint, moved) if before else []
     with translated(spec.storage):
         # Two workers that find no study both make it: the second one's attempt is told that it exists.
         study = optuna.create_study(
@@ -218,6 +241,13 @@ def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool) -> OpenStud
             study = new_version(study, storage, spec.space.parameters, {STARTED_WITH: fingerprint})
         elif not before:
             study.set_user_attr(STARTED_WITH, fingerprint)
+        if changed_data:
+            changed_data += [
+                f"trial {number}, which was interrupted, is drawn again: it was begun on the former data"
+                for number in supersede_interrupted(study, storage)
+            ]
+        moves = [line for line in moved.values() if line]
+        changes = [*changed_data, *moves, *record(study, recorded, data, spec.settings)]
         study.pruner = _pruner(spec)
         ledger = open_ledger(storage, study._study_id)
         _check_clock(spec, ledger)
@@ -227,7 +257,7 @@ def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool) -> OpenStud
         n_trials = leases.places() + spec.add_trials if spec.add_trials else spec.n_trials
         n_trials = min(n_trials, spec.most_trials or n_trials)
     _write_study_file(spec)
-    return OpenStudy(spec, study, leases, n_trials, patience, news)
+    return OpenStudy(spec, study, leases, n_trials, patience, news, changes)
 
 
 def _check_clock(spec: SearchSpec, ledger: Ledger) -> None:
@@ -265,46 +295,6 @@ def _write_study_file(spec: SearchSpec) -> None:
         },
     }
     write_json(spec.folder.study, content)
-
-
-def _changes(spec: SearchSpec, before: Mapping[str, Any]) -> list[str]:
-    """Return how the search space has grown; nothing else may have changed.
-
-    Raises:
-        StudyError: other settings have changed, or the space has so that old trials may lie outside.
-    """
-    before, now = (_in_any_processes(each) for each in (before, json.loads(json.dumps(spec.fingerprint))))
-    changed = sorted(_differences(before, now, ""))
-    if changed and all(line.startswith("search_space.") for line in changed):
-        safe, unsafe = changes_of_space(before["search_space"], now["search_space"])
-        if not unsafe:
-            return [f"search space changed, finished trials are kept: {line}" for line in safe]
-        listed = "\n".join(f"  {line}" for line in unsafe)
-        raise StudyError(
-            f"the search space of the study {spec.name!r} has changed, its trials would not be comparable:\n{listed}\n"
-            "a range may be widened and a choice added; set the rest back, or start another study by --study-name, which "
-            "can learn from this one by search.warm_start"
-        )
-    if changed:
-        listed = "\n".join(f"  {line}" for line in changed[:20])
-        raise StudyError(
-            f"the study {spec.name!r} was started with other settings, its trials would not be comparable:\n{listed}\n"
-            "set them back, or start another study by --study-name"
-        )
-    return []
-
-
-def _in_any_processes(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a fingerprint without the number of processes that train: trials are the same in one and in several."""
-    training = get(fingerprint, "config.training")
-    return dict(fingerprint) if not training else override(fingerprint, {"config.training": comparable(training)})
-
-
-def _differences(before: Any, now: Any, key: str) -> list[str]:
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        inner = dict.fromkeys([*before, *now])
-        return [line for k in inner for line in _differences(before.get(k), now.get(k), f"{key}.{k}".strip("."))]
-    return [] if before == now else [f"{key}: {before!r} then, {now!r} now"]
 
 
 @contextmanager

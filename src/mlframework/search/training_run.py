@@ -10,7 +10,7 @@ from mlframework.config.decode import decode
 from mlframework.config.yaml import Document
 from mlframework.data.splits import Splits
 from mlframework.errors import CheckpointError, DamagedCheckpointError
-from mlframework.experiment import ExperimentConfig, start_run
+from mlframework.experiment import ExperimentConfig, is_of_data, start_run
 from mlframework.plans import Evaluation, Plan, Report
 from mlframework.runs import RunDir
 from mlframework.search.keep import remove_checkpoints
@@ -52,6 +52,10 @@ class TrainingRun:
     def evaluate(self, report: Report) -> Evaluation:
         """Train by the plan, or go on with it."""
         if not self.run.config.is_file():
+            start_run(self.run, self.tree)
+        elif not is_of_data(self.run, self.tree):
+            # Begun on other data: a checkpoint of that is none of this training.
+            remove_checkpoints(self.run)
             start_run(self.run, self.tree)
         splits = self.load(self.config)
         while True:
