@@ -115,13 +115,19 @@ class Watched:
         self.heard.append(text)
 
 
-def open_search(changes: Mapping[str, Any] | None = None, *, resume: bool = False, add_trials: int = 0) -> OpenStudy:
+def open_search(
+    changes: Mapping[str, Any] | None = None,
+    *,
+    resume: bool = False,
+    add_trials: int = 0,
+    accept_data_change: bool = False,
+) -> OpenStudy:
     """Make a study in the present folder, or go on with it, as the command does."""
     require_optuna()
     read = read_config(str(write_config(changes)), {})
     assert read.config.search is not None
     storage = open_storage(read.config.search.storage)
-    return open_study(build_spec(read, storage, add_trials), storage, resume)
+    return open_study(build_spec(read, storage, add_trials), storage, resume, accept_data_change)
 
 
 def run_search(
@@ -129,9 +135,10 @@ def run_search(
     *,
     resume: bool = False,
     add_trials: int = 0,
+    accept_data_change: bool = False,
     watcher: Watched | None = None,
     load: LoadSplits = _load,
 ) -> tuple[OpenStudy, SearchEnd]:
     """Search in the present folder, as the command does."""
-    study = open_search(changes, resume=resume, add_trials=add_trials)
+    study = open_search(changes, resume=resume, add_trials=add_trials, accept_data_change=accept_data_change)
     return study, search(study, load, watcher or Watched())
