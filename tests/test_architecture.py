@@ -28,7 +28,7 @@ FLOORS = {
     "training": 4,
     "experiment": 5, "folds": 5, "plans": 5, "final": 5, "artifact": 5,
     "search": 6,
-    "visualise": 7, "face": 7, "tuner": 7,
+    "visualise": 7, "face": 7, "tuner": 7, "replay": 7,
     "cli": 8, "": 8,
 }  # fmt: skip
 """Floor of each package and module of the house; "" is mlframework/__init__.py, the Python face."""

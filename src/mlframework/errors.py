@@ -11,6 +11,7 @@ MlframeworkError            the user can mend it: one message, exit 2
 ├── StudyError              a study that exists already, or that does not exist
 ├── TrainingError           training went wrong in a way that the settings explain: a loss that is not a number
 │   └── OutOfMemoryError    it needs more memory than there is
+├── ReplayDiverged          a replay that came to something else than the run did: a finding
 └── PlotError               a plot that cannot be drawn from these trials, with the reason
 
 Stopped                     not an error: the work was asked to stop, and everything finished is saved
@@ -89,6 +90,10 @@ class TrainingError(MlframeworkError):
 
 class OutOfMemoryError(TrainingError):
     """Training that needs more memory than there is."""
+
+
+class ReplayDiverged(MlframeworkError):  # noqa: N818 - a finding, which the user asked for
+    """A replay that came to something else than the run did."""
 
 
 class PlotError(MlframeworkError):

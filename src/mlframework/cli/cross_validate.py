@@ -51,7 +51,7 @@ def evaluate_folds(config: ExperimentConfig, run: RunDir, folds: Folds) -> None:
     each = f", {folds.config.repeats} times" if folds.config.repeats > 1 else ""
     screen.print(f"{config.name}: {config.model.architecture} on {folds.config.n_folds} folds{each}, into {run.path}")
     console.say_on_interrupt(f"the last finished epoch is saved; go on with: ml-train --resume {run.path}")
-    bar = _FoldBar(screen, folds.n_parts, config.training.num_epochs)
+    bar = FoldBar(screen, folds.n_parts, config.training.num_epochs)
     evaluation = folds.evaluate(config, splits, run, lambda *_: None, [bar])
     write_json(run.result, evaluation.to_dict())
     tables = _tables if folds.n_parts > WIDEST else _table
@@ -97,17 +97,18 @@ def _values(evaluation: Evaluation, name: str) -> list[float]:
     return [result.best_metrics[name] for result in evaluation.runs]
 
 
-class _FoldBar:
-    """A line a fold, and on a terminal a bar for all epochs of all folds.
+class FoldBar:
+    """A line a fold or repeat, and on a terminal a bar for all epochs of all of them.
 
     Args:
         screen: where to draw.
         n_parts: how many folds are trained.
         num_epochs: of each.
+        name: what one is called.
     """
 
-    def __init__(self, screen: Console, n_parts: int, num_epochs: int) -> None:
-        self._screen, self._n_parts, self._num_epochs = screen, n_parts, num_epochs
+    def __init__(self, screen: Console, n_parts: int, num_epochs: int, name: str = "fold") -> None:
+        self._screen, self._n_parts, self._num_epochs, self._name = screen, n_parts, num_epochs, name
         self._part = 0
         self._progress: Progress | None = None
         self._task: TaskID | None = None
@@ -125,7 +126,7 @@ class _FoldBar:
         )  # fmt: skip
         done = (self._part - 1) * self._num_epochs + len(history.records)
         total = self._n_parts * self._num_epochs
-        self._task = self._progress.add_task(f"fold {self._part}/{self._n_parts}", total=total, completed=done)
+        self._task = self._progress.add_task(f"{self._name} {self._part}/{self._n_parts}", total=total, completed=done)
         self._progress.start()
 
     def on_epoch(self, learner: Learner, history: History) -> None:
@@ -139,4 +140,4 @@ class _FoldBar:
             self._progress.stop()
         if history.best is not None and status == "finished":
             best = f"{history.metric} {history.value(history.best):.6g} at epoch {history.best.epoch}"
-            self._screen.print(f"fold {self._part}/{self._n_parts}: {best}")
+            self._screen.print(f"{self._name} {self._part}/{self._n_parts}: {best}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlframework.cli import console, find_lr
+from mlframework.cli import console, find_lr, replay
 from mlframework.cli.cross_validate import cross_validate, evaluate_folds
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides
 from mlframework.cli.ranks import led, with_processes
@@ -50,6 +50,7 @@ def _parser() -> Parser:
         help="train on N folds instead of one split (default: search.cross_validation.n_folds), and show a table",
     )  # fmt: skip
     find_lr.add_options(parser)
+    replay.add_options(parser)
     parser.add_argument(
         "--print-config", action="store_true", help="show every setting with its value, and train nothing"
     )
@@ -59,6 +60,9 @@ def _parser() -> Parser:
 def _main() -> None:
     arguments, extra = _parser().parse_known_args()
     overrides = parse_overrides(extra)
+    replay.check(arguments, overrides)
+    if arguments.replay is not None:
+        return replay.run_replay(arguments, overrides)
     find_lr.check(arguments, overrides)
     if arguments.resume is not None:
         return _resume(arguments, overrides)

@@ -69,7 +69,9 @@ class ResumePlan:
         counts = [f"{count} {_FINISHED[state]}" for state, count in self.finished.items()]
         counts += [f"{len(self.interrupted)} interrupted"] if self.interrupted else []
         counts += [f"{len(self.living)} being trained"] if self.living else []
-        lines = [f"going on: {', '.join(counts) or 'no trial finished'}; {self.left} of {self.n_trials} trials are left"]
+        lines = [
+            f"going on: {', '.join(counts) or 'no trial finished'}; {self.left} of {self.n_trials} trials are left"
+        ]
         lines += [f"  trial {number} {self._taken_up(progress)}" for number, progress in self.interrupted.items()]
         lines += [f"  trial {number} is being trained by {owner}" for number, owner in self.living.items()]
         return [*lines, *(f"  changed since: {change}" for change in self.changes)]

@@ -107,10 +107,8 @@ class SearchSpec:
     @property
     def training_seed(self) -> int:
         """What trials are trained with, whatever seeds the suggestions."""
-        from mlframework.experiment import ExperimentConfig
-
         seed = get(self.space.base, "seed")
-        return int(ExperimentConfig.model_fields["seed"].default if seed is None else seed)
+        return _default_seed() if seed is None else int(seed)
 
     @property
     def metric(self) -> str:
@@ -124,11 +122,23 @@ class SearchSpec:
 
     def tree(self, params: Mapping[str, Scalar], seed: int | None) -> dict[str, Any]:
         """Return the config tree of a trial; one that is trained again has another seed, and the same split."""
-        tree = self.space.tree(params)
-        if seed is None:
-            return tree
-        own = get(tree, "data.split.seed")
-        return override(tree, {"seed": seed, "data.split.seed": self.training_seed if own is None else own})
+        return seeded(self.space.tree(params), seed)
+
+
+def seeded(tree: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
+    """Return a config tree with another seed, None: its own, and with the same split."""
+    if seed is None:
+        return dict(tree)
+    own = get(tree, "seed")
+    split_seed = get(tree, "data.split.seed")
+    changed = (_default_seed() if own is None else own) if split_seed is None else split_seed
+    return override(tree, {"seed": seed, "data.split.seed": changed})
+
+
+def _default_seed() -> int:
+    from mlframework.experiment import ExperimentConfig
+
+    return int(ExperimentConfig.model_fields["seed"].default)
 
 
 @dataclass(frozen=True)

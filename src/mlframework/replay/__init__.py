@@ -1,0 +1,1 @@
+"""Training a run again from what it stored, and comparing the two epoch by epoch."""
