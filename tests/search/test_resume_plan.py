@@ -199,12 +199,8 @@ def test_data_does_not_change_under_a_process_that_trains_on_it() -> None:
     write_table(Path("table.csv"), 50)
     with pytest.raises(StudyError, match="another process is searching it on the former data: trial 0"):
         search_config("config.yaml", resume=True, accept_data_change=True)
-    assert len(open_search_of(60).record().data) == 1
-
-
-def open_search_of(n_rows: int) -> OpenStudy:
-    write_table(Path("table.csv"), n_rows)
-    return open_search({"search.n_trials": 2}, resume=True)
+    write_table(Path("table.csv"))
+    assert len(open_search({"search.n_trials": 2}, resume=True).record().data) == 1
 
 
 def test_the_same_content_at_another_path_is_gone_on_with_from_the_same_epoch() -> None:

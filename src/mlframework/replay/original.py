@@ -90,8 +90,9 @@ def find_original(target: str, storage: str | None = None) -> Original:
     if study and number is not None:
         folder = Path(study) if (Path(study) / "study.json").is_file() else STUDIES / study
         return _of_trial(StudyFolder(folder), number, storage)
-    RunDir.open(path)  # says which runs are there
-    raise AssertionError("a folder with a config.yaml is a run")
+    raise RunError(
+        f"{target!r} is neither a run's folder nor a trial; name a trial as STUDY/NUMBER: digits_optimization/23"
+    )
 
 
 def _of_run(run: RunDir, storage: str | None) -> Original:

@@ -60,7 +60,8 @@ class Replay:
         again = f"; it fails again alike: {self.failure}" if self.failure is not None else ""
         if found.diverged is not None:
             first = found.diverged
-            return f"diverged at {first.at}: {first.name} {_value(first.then)} then, {_value(first.now)} now{why}"
+            then, now = _apart(first.then, first.now)
+            return f"diverged at {first.at}: {first.name} {then} then, {now} now{why}"
         if not self._ends_alike:
             then = f"failed then: {self.original.reason}" if self.original.state == "failed" else "did not fail then"
             now = f"fails now: {self.failure}" if self.failure is not None else "does not fail now"
@@ -71,7 +72,9 @@ class Replay:
             largest = found.largest
             where = f"{largest.size:.1g} in {largest.name} at {largest.at}"
             return f"within noise (largest difference {where}){again}{also}"
-        return f"identical: {found.n_epochs} epochs, to the last digit of every metric{again}{also}"
+        # Where the folder is gone, the storage has the metric that the trial reported, and no other.
+        metrics = self.original.tree["metric"] if REPORTS in self.original.epochs else "every metric"
+        return f"identical: {found.n_epochs} epochs, to the last digit of {metrics}{again}{also}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of replay.json."""
@@ -89,8 +92,13 @@ class Replay:
         }
 
 
-def _value(value: float | None) -> str:
-    return "nothing" if value is None else f"{value:.6g}"
+def _apart(then: float | None, now: float | None) -> tuple[str, str]:
+    """Return two values with as many digits as tell them apart."""
+    for digits in (3, 6, 17):
+        shown = ["nothing" if value is None else f"{value:.{digits}g}" for value in (then, now)]
+        if shown[0] != shown[1]:
+            break
+    return shown[0], shown[1]
 
 
 def refuse_other_data(original: Original, now: Fingerprint | None, accept_change: bool) -> list[str]:
