@@ -1,6 +1,7 @@
 """What a training ran on: the versions and the machine that may change the last digits of a result."""
 
 import importlib.metadata
+import os
 import platform
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,6 +11,11 @@ from typing import Any
 _PACKAGES = (
     "mlframework", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "implicit", "optuna", "polars", "pillow",
 )  # fmt: skip
+_VARIABLES = (
+    "ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG", "MKL_CBWR", "NVIDIA_TF32_OVERRIDE", "OPENBLAS_CORETYPE",
+)  # fmt: skip
+"""Variables that choose between ways to compute the same."""
+_INSTRUCTIONS = ("amx_tile", "avx512f", "avx2", "avx")
 
 
 @lru_cache(maxsize=1)
@@ -20,7 +26,8 @@ def environment() -> Mapping[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version for name, version in installed.items() if version is not None},
-        "processor": _field(Path("/proc/cpuinfo"), "model name") or platform.processor() or platform.machine(),
+        "processor": _processor(),
+        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "gpus": [
             name
             for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
@@ -37,10 +44,24 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for name in dict.fromkeys((*packages, *present))
         if packages and packages.get(name) != present.get(name)
     ]
+    found += [
+        f"{name} {then['variables'].get(name, 'unset')} -> {now['variables'].get(name, 'unset')}"
+        for name in _VARIABLES
+        if "variables" in then and then["variables"].get(name) != now["variables"].get(name)
+    ]
     for key in ("python", "platform", "processor", "gpus"):
         if key in then and then[key] != now.get(key):
             found.append(f"{key} {_shown(then[key])} -> {_shown(now.get(key))}")
     return found
+
+
+def _processor() -> str:
+    """Return the processor, with the widest of its instructions: those that share a name may differ in these."""
+    about = Path("/proc/cpuinfo")
+    name = _field(about, "model name") or platform.processor() or platform.machine()
+    flags = (_field(about, "flags") or "").split()
+    widest = next((each for each in _INSTRUCTIONS if each in flags), None)
+    return f"{name} ({widest})" if widest is not None else name
 
 
 def _shown(value: Any) -> str:

@@ -281,6 +281,16 @@ def test_a_run_from_before_fingerprints_is_trained_again_and_said_to_be_one(call
     assert "its data was not recorded" in end.out and last(end.out).startswith("identical")
 
 
+def test_a_run_does_not_go_on_with_other_data_unasked(call: Callable[[str], Ended]) -> None:
+    assert call(train_alone()).code == 0
+    (Path("runs/tiny/artifacts/model_meta.json")).unlink()  # so that it has not ended
+    write_table(Path("table.csv"), 50)
+    end = call("ml-train --resume runs/tiny")
+    assert end.code == 2 and "data.path: table.csv: 61 lines then, 51 lines now" in end.err
+    end = call("ml-train --resume runs/tiny --accept-data-change")
+    assert end.code == 0 and "changed since: data.path: table.csv: 61 lines then" in end.out
+
+
 # What can't be replayed
 
 
@@ -312,7 +322,7 @@ def test_what_can_not_be_replayed_says_why(call: Callable[[str], Ended]) -> None
     [
         ("--replay x/1 --lr 0.1 --mode final", "leave out --mode, --lr"),
         ("--replay x/1 --config config.yaml --resume", "leave out --config, --resume"),
-        ("--config config.yaml --accept-data-change", "--accept-data-change: is for --replay"),
+        ("--config config.yaml --accept-data-change", "--accept-data-change: is for --replay and --resume"),
     ],
 )
 def test_options_that_say_nothing_with_a_replay_or_without(

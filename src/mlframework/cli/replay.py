@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlframework.cli.options import Parser
     from mlframework.replay.original import Original
     from mlframework.replay.run import Replay
+    from mlframework.runs import RunDir
     from mlframework.training.callbacks import Callback
 
 _ALLOWED = {
@@ -36,7 +37,7 @@ def add_options(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--accept-data-change", action="store_true",
-        help="with --replay: train again although the data is other than it was",
+        help="with --replay or --resume: train although the data is other than it was",
     )  # fmt: skip
 
 
@@ -47,8 +48,8 @@ def check(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None:
         ConfigError: with all of them.
     """
     if arguments.replay is None:
-        if arguments.accept_data_change:
-            raise ConfigError([Problem("ml-train", "--accept-data-change", "is for --replay")])
+        if arguments.accept_data_change and arguments.resume is None:
+            raise ConfigError([Problem("ml-train", "--accept-data-change", "is for --replay and --resume")])
         return
     others = {
         "config": arguments.config is not None,
@@ -82,7 +83,7 @@ def run_replay(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> N
     changes = {_ALLOWED[name]: value for name, value in overrides.items()}
     original = find_original(arguments.replay, changes.pop("storage", None))
     tree = override(dict(original.tree), changes)
-    changed = refuse_other_data(original, fingerprint_of(tree), arguments.accept_data_change)
+    changed = refuse_other_data(original.name, original.data, fingerprint_of(tree), arguments.accept_data_change)
     screen.print(
         f"{original.name}: {original.state}, {original.n_epochs} epochs stored; training it again", soft_wrap=True
     )
@@ -96,6 +97,19 @@ def run_replay(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> N
     if found.has_diverged:
         raise ReplayDiverged(found.message)
     screen.print(found.message, soft_wrap=True)
+
+
+def changed_data(run: RunDir, tree: Mapping[str, Any], accept_change: bool) -> list[str]:
+    """Return what has changed in the data of a run that goes on, where that is accepted.
+
+    Raises:
+        DataError: it has changed, and that is not accepted.
+    """
+    from mlframework.data.fingerprint import fingerprint_of
+    from mlframework.replay.original import recorded_of
+    from mlframework.replay.run import refuse_other_data
+
+    return refuse_other_data(f"run {run.path}", recorded_of(run)[1], fingerprint_of(tree), accept_change)
 
 
 def _bar(original: Original, tree: Mapping[str, Any]) -> Callback:

@@ -177,7 +177,8 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
     if (run.path.parent / "study.json").is_file():
         what = f"is a trial of a study: ml-search --resume goes on with the study, ml-train --config {run.config} trains it anew"
         raise ConfigError([Problem(str(run.path), "", what)])
-    config = decode(ExperimentConfig, with_processes(yaml.read(run.config), overrides))
+    document = with_processes(yaml.read(run.config), overrides)
+    config = decode(ExperimentConfig, document)
     epochs, folds = final_epochs(run), marked_folds(run)
     done = run.read_result()
     if done is not None and _is_finished(run):
@@ -187,6 +188,8 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
         if epochs is None and folds is None and arguments.mode == "final":
             final_of(run, _select(config, run).best_epoch, f"{run.path.name}-final")
         return
+    for line in replay.changed_data(run, document.tree, arguments.accept_data_change):
+        console.out().print(f"changed since: {line}")
     if epochs is not None:
         _refit(config, run, epochs)
         return

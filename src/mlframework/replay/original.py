@@ -108,7 +108,7 @@ def _of_run(run: RunDir, storage: str | None) -> Original:
     epochs = stored_epochs(run, plan)
     if not epochs and state != "failed":
         raise RunError(f"{run.path}: no epoch of it is stored, there is nothing that a replay could be compared with")
-    environment, data = _recorded(run)
+    environment, data = recorded_of(run)
     return Original(
         f"run {run.path}", run.path.name, yaml.read(run.config).tree, plan, final_epochs(run), state, ending.get("reason"),
         epochs, environment, data,
@@ -128,7 +128,7 @@ def _of_trial(folder: StudyFolder, number: int, storage: str | None) -> Original
     _require_trained(name, told, study)
     run, plan = folder.trial(number), _plan_of(study)
     epochs = stored_epochs(run, plan)
-    environment, data = _recorded(run)
+    environment, data = recorded_of(run)
     if epochs or (run.config.is_file() and told.state == "failed"):
         tree = yaml.read(run.config).tree
     else:
@@ -187,7 +187,7 @@ def _tree_of(study: Study, told: TrialRecord, data: Fingerprint | None) -> dict[
     return override(tree, {source.setting: source.path for source in data.sources} if data is not None else {})
 
 
-def _recorded(run: RunDir) -> tuple[dict[str, Any], Fingerprint | None]:
+def recorded_of(run: RunDir) -> tuple[dict[str, Any], Fingerprint | None]:
     """Return what a run says that it ran on, and learnt from."""
     about = read_json(run.environment) if run.environment.is_file() else {}
     data = about.get("data")

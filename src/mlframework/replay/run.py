@@ -101,20 +101,18 @@ def _apart(then: float | None, now: float | None) -> tuple[str, str]:
     return shown[0], shown[1]
 
 
-def refuse_other_data(original: Original, now: Fingerprint | None, accept_change: bool) -> list[str]:
-    """Return what has changed in the data where that is accepted.
+def refuse_other_data(name: str, then: Fingerprint | None, now: Fingerprint | None, accept_change: bool) -> list[str]:
+    """Return what has changed in the data of a run where that is accepted.
 
     Raises:
         DataError: it has changed, and that is not accepted.
     """
-    if original.data is None or now is None:
-        return []
-    changed = original.data.changes(now)
+    changed = then.changes(now) if then is not None and now is not None else []
     if changed and not accept_change:
         listed = "\n".join(f"  {line}" for line in changed)
         raise DataError(
-            f"the data of {original.name} has changed since, a replay would be of another training:\n{listed}\n"
-            "put the former data back, or see what comes of it all the same by --accept-data-change"
+            f"the data of {name} has changed since:\n{listed}\n"
+            "put the former data back, or train on the present data all the same by --accept-data-change"
         )
     return changed
 
