@@ -12,7 +12,8 @@ _PACKAGES = (
     "mlframework", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "implicit", "optuna", "polars", "pillow",
 )  # fmt: skip
 _VARIABLES = (
-    "ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG", "MKL_CBWR", "NVIDIA_TF32_OVERRIDE", "OPENBLAS_CORETYPE",
+    "ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG", "MKL_CBWR", "NVIDIA_TF32_OVERRIDE", "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
 )  # fmt: skip
 """Variables that choose between ways to compute the same."""
 _INSTRUCTIONS = ("amx_tile", "avx512f", "avx2", "avx")

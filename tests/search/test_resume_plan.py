@@ -237,6 +237,18 @@ def test_a_training_that_was_begun_on_other_data_is_begun_anew() -> None:
     assert is_of_data(run, tree), "a run from before fingerprints is believed"
 
 
+def test_a_trial_whose_folder_is_of_other_data_is_trained_from_its_start() -> None:
+    interrupted((0, 2))
+    run = open_search(resume=True).spec.folder.trial(0)
+    about = read_json(run.environment)
+    run.environment.write_text(json.dumps({**about, "data": {**about["data"], "digest": "of another machine"}}))
+    assert plan_lines(open_search(resume=True))[1] == "  trial 0 starts again: no epoch of it is saved here"
+    watched = Watched()
+    run_search(resume=True, watcher=watched)
+    assert [step for number, step, _ in watched.epochs if number == 0] == [1, 2, 3]
+    assert read_json(run.environment)["data"] == about["data"]
+
+
 def test_no_password_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"tracking": {"uri": "postgresql://me:hunter2@host/db"}, "list": ["https://me:hunter2@host"]}
     study, _ = run_search({"search.n_trials": 1})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mlframework.config import yaml
 from mlframework.config.override import get
-from mlframework.experiment import ExperimentConfig
+from mlframework.experiment import ExperimentConfig, is_of_data
 from mlframework.plans import Plan
 from mlframework.runs import RunDir
 from mlframework.search.duplicates import PLACE
@@ -19,7 +19,7 @@ from mlframework.search.results import TrialRecord
 from mlframework.search.storage import translated
 
 if TYPE_CHECKING:
-    from mlframework.search.study import OpenStudy
+    from mlframework.search.study import OpenStudy, SearchSpec
 
 _BOOT = r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 _FINISHED = {"complete": "finished", "pruned": "pruned", "failed": "failed"}
@@ -99,15 +99,19 @@ def resume_plan(study: OpenStudy) -> ResumePlan:
     finished = {state: states.count(state) for state in _FINISHED if state in states}
     return ResumePlan(
         finished=finished,
-        interrupted={
-            number: progress_of(spec.folder.trial(number), spec.plan) for number in sorted(running - living.keys())
-        },
+        interrupted={number: _progress(spec, number) for number in sorted(running - living.keys())},
         living=living,
         left=max(0, study.n_trials - sum(finished.values()) - len(living)),
         n_trials=study.n_trials,
         part=spec.plan.part,
         changes=study.changes,
     )
+
+
+def _progress(spec: SearchSpec, number: int) -> Progress | None:
+    run = spec.folder.trial(number)
+    # What was begun on other data is begun anew.
+    return progress_of(run, spec.plan) if is_of_data(run, spec.space.base) else None
 
 
 def progress_of(run: RunDir, plan: Plan) -> Progress | None:
