@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 from mlframework.cli import console, search, train
 from mlframework.config import yaml
+from mlframework.learners.torch import TorchLearner
 from mlframework.runs import read_json
 from support.recommenders import search_log
 from support.searches import Watched, run_search, tree, write_config, write_table
@@ -133,7 +135,7 @@ def test_a_pruned_trial_is_trained_as_far_as_it_was(call: Callable[[str], Ended]
     ("changes", "parts"),
     [
         ({"search.cross_validation": {"enabled": True, "n_folds": 3}}, "fold"),
-        ({"search.repeats": 2}, "repeat"),
+        pytest.param({"search.repeats": 2}, "repeat", marks=pytest.mark.slow),
     ],
 )
 def test_folds_and_repeats_are_all_trained_again(
@@ -178,6 +180,7 @@ def test_a_run_of_its_own_its_folds_and_its_final_run(call: Callable[[str], Ende
     assert not list(Path("runs").glob("replay_*/test_ledger.jsonl")), "a replay does not open the test split"
 
 
+@pytest.mark.slow
 def test_a_training_of_a_confirmation(call: Callable[[str], Ended]) -> None:
     write_config({"search.confirm": {"top_k": 2, "seeds": 2}, "search.n_trials": 2})
     assert call("ml-search --config config.yaml").code == 0
@@ -186,7 +189,7 @@ def test_a_training_of_a_confirmation(call: Callable[[str], Ended]) -> None:
     assert last(call(f"ml-train --replay {runs[0]}").out).startswith("identical: 3 epochs")
 
 
-@pytest.mark.parametrize("architecture", ["als", "bpr"])
+@pytest.mark.parametrize("architecture", ["als", pytest.param("bpr", marks=pytest.mark.slow)])
 def test_recommenders(call: Callable[[str], Ended], planted: dict[str, Any], architecture: str) -> None:
     log = planted["als"]["data"]
     space: Mapping[str, Any] = {"model.factors": {"type": "int", "low": 4, "high": 8}}
@@ -256,6 +259,39 @@ def test_a_failure_that_was_none_or_is_none_any_more_is_a_divergence(call: Calla
         assert re.match(rf"diverged after 0 epochs: {found}", ended.err), ended
     run = Path(f"runs/replay_tiny_optimization_{bad.number:04d}")
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 1, "one epoch shows that it does not fail there"
+
+
+def test_a_failure_in_the_middle_is_waited_for(call: Callable[[str], Ended], monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs = TorchLearner.train_epoch
+    trained: Counter[int] = Counter()
+
+    def breaks(self: TorchLearner) -> dict[str, float]:
+        trained[id(self)] += 1
+        if trained[id(self)] == 3:
+            raise ValueError("broken at the third epoch")
+        return dict(epochs(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TorchLearner, "train_epoch", breaks)
+        run_search({"search.n_trials": 1, "training.num_epochs": 5})
+        for gone in (False, True):
+            if gone:
+                shutil.move(STUDY / "trial_0000", "kept")
+            end = call("ml-train --replay tiny_optimization/0")
+            assert last(end.out).startswith("identical: 2 epochs")
+            assert last(end.out).endswith("; it fails again alike: ValueError: broken at the third epoch")
+            trained.clear()
+    for gone in (True, False):
+        if not gone:
+            shutil.move("kept", STUDY / "trial_0000")
+        end = call("ml-train --replay tiny_optimization/0")
+        said = "diverged after 2 epochs: it failed then: ValueError: broken at the third epoch; it does not fail now"
+        assert end.code == 2 and end.err.startswith(said)
+        assert len((last_replay() / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def last_replay() -> Path:
+    return max(Path("runs").glob("replay_*"), key=lambda path: path.stat().st_mtime_ns)
 
 
 # Data

@@ -11,7 +11,8 @@ import pytest
 from mlframework.errors import StudyError
 from mlframework.experiment import is_of_data, start_run
 from mlframework.runs import RunDir, read_json
-from mlframework.search import recorded
+from mlframework.search import recorded, start
+from mlframework.search.read import read_config
 from mlframework.search.recorded import DATA, ENVIRONMENT, SETTINGS
 from mlframework.search.resume_plan import progress_of, resume_plan
 from mlframework.search.start import search_config
@@ -125,6 +126,16 @@ def test_settings_that_may_change_are_said_against_the_last_call() -> None:
     assert study.changes == said
     assert [line for line in plan_lines(study) if "changed" in line] == [f"  changed since: {line}" for line in said]
     assert open_search(other, resume=True).changes == []
+
+
+def test_what_a_worker_is_told_is_no_change_of_settings() -> None:
+    study, _ = run_search({"search.n_trials": 1})
+    before = study.study.user_attrs[SETTINGS]
+    config = str(write_config({"search.n_trials": 1, "search.timeout": 3.7}))
+    start.open_search(read_config(config, {}), True, 0, is_worker=True)
+    assert study.study.user_attrs[SETTINGS] == before
+    start.open_search(read_config(config, {}), True, 0)
+    assert json.loads(study.study.user_attrs[SETTINGS])["search"]["timeout"] == 3.7
 
 
 def test_versions_are_said_against_those_that_the_study_was_made_with(monkeypatch: pytest.MonkeyPatch) -> None:

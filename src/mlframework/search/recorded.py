@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlframework.config.override import get, override
@@ -58,6 +58,11 @@ class Record:
     def data_of(self, number: int) -> Fingerprint | None:
         """Return the data that a trial was trained on, None where it was not recorded."""
         return next((data for first, data in reversed(self.data) if first <= number), None)
+
+    def told(self) -> dict[str, Any]:
+        """Return what results.json says: each data with its first trial; nothing where that was not recorded."""
+        entries = [{"from_trial": first, **data.to_dict()} for first, data in self.data]
+        return {"data": entries} if entries else {}
 
     @property
     def latest(self) -> Fingerprint | None:
@@ -179,8 +184,7 @@ def record(study: Study, before: Record, data: Fingerprint | None, settings: Map
     # Another worker may have made the study, and recorded the same, since it was first looked at.
     before = Record.of(study.user_attrs) if before.latest is None else before
     if data is not None and (before.latest is None or before.latest.digest != data.digest):
-        entries = [{"from_trial": first, **each.to_dict()} for first, each in before.data]
-        entries.append({"from_trial": n_trials, **data.to_dict()})
+        entries = replace(before, data=(*before.data, (n_trials, data))).told()["data"]
         study.set_user_attr(DATA, json.dumps(entries))
     if n_trials and data is not None and before.latest is None:
         lines.append("data: not recorded when the study was made; recorded now")
@@ -191,7 +195,7 @@ def record(study: Study, before: Record, data: Fingerprint | None, settings: Map
     else:
         lines += differences(before.environment, present)
     shown = _masked(settings)
-    if before.settings != shown:
+    if settings and before.settings != shown:
         study.set_user_attr(SETTINGS, json.dumps(shown))
     return [*_differences(before.settings, shown, ""), *lines]
 

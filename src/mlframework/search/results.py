@@ -243,7 +243,7 @@ def write_results(study: OpenStudy, records: Sequence[TrialRecord], checkpoints:
         "confirmed": _confirmed(chosen),
         **_about_front(spec.goal, records),
         "checkpoints": dict(checkpoints),
-        **_about_data(study),
+        **study.record().told(),
         "trials": [_as_dict(record) for record in records],
     }
     write_json(spec.folder.results, content)
@@ -262,12 +262,6 @@ def _about_front(goal: Goal, records: Sequence[TrialRecord]) -> dict[str, Any]:
         "best_values": dict(best.values) if best is not None else None,
         "pareto_front": [record.number for record in goal.front(records)],
     }
-
-
-def _about_data(study: OpenStudy) -> dict[str, Any]:
-    """Return what the trials were trained on, each with its first trial; nothing where that was not recorded."""
-    entries = [{"from_trial": first, **data.to_dict()} for first, data in study.record().data]
-    return {"data": entries} if entries else {}
 
 
 def _confirmed(chosen: Pick | None) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,8 +120,12 @@ def require_search(read: ReadConfig) -> None:
         raise ConfigError([Problem(read.document.name, "search", what)])
 
 
-def open_search(read: ReadConfig, resume: bool, add_trials: int, accept_data_change: bool = False) -> OpenStudy:
+def open_search(
+    read: ReadConfig, resume: bool, add_trials: int, accept_data_change: bool = False, is_worker: bool = False
+) -> OpenStudy:
     """Make the study that a config asks for, or open the one that exists, on other data where that is accepted.
+
+    What a worker was told, such as the time that is left, is no setting that its user has changed, and is not recorded.
 
     Raises:
         MlframeworkError: the data, the storage or the study can't be used.
@@ -135,6 +139,7 @@ def open_search(read: ReadConfig, resume: bool, add_trials: int, accept_data_cha
     storage = open_storage(read.document.tree["search"].get("storage") or read.config.search.storage)
     spec = build_spec(read, storage, add_trials)
     check_data(spec)
+    spec = replace(spec, settings={}) if is_worker else spec
     return open_study(spec, storage, resume, accept_data_change)
 
 

@@ -32,7 +32,7 @@ def work(job: Job, send: Send) -> None:
             assert read.config.search is not None
             # A worker that replaces another one may start while the database is away.
             patience = Patience(read.config.search.storage_patience, masked(read.config.search.storage))
-            study = patience(lambda: open_search(read, resume=True, add_trials=0))
+            study = patience(lambda: open_search(read, resume=True, add_trials=0, is_worker=True))
         end = search(study, load, Speaker(send))
         send({"event": "end", "why": end.why})
     except MlframeworkError as error:
