@@ -22,7 +22,7 @@ from mlframework.config.base import Config
 from mlframework.config.override import get
 from mlframework.config.secrets import masked
 from mlframework.data import DataConfig, load_splits
-from mlframework.data.fingerprint import fingerprint_of
+from mlframework.data.fingerprint import Fingerprint, fingerprint_of
 from mlframework.data.images import ImageExamples
 from mlframework.data.splits import Splits
 from mlframework.environment import environment
@@ -180,7 +180,7 @@ def is_of_data(run: RunDir, tree: Mapping[str, Any]) -> bool:
     """Whether a run was started on the data that a tree reads now; of one that did not record its data, it is believed."""
     recorded = read_json(run.environment).get("data") if run.environment.is_file() else None
     now = fingerprint_of(tree)
-    return recorded is None or now is None or recorded["digest"] == now.digest
+    return recorded is None or now is None or Fingerprint.from_dict(recorded).digest == now.digest
 
 
 def train(config: ExperimentConfig, splits: Splits[Any], run: RunDir, callbacks: Sequence[Callback] = ()) -> RunResult:

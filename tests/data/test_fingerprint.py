@@ -161,6 +161,14 @@ def test_it_is_written_and_read_again(tmp_path: Path) -> None:
     assert Fingerprint.from_dict(written.to_dict()) == written
 
 
+def test_a_record_that_is_damaged_is_said_to_be() -> None:
+    source = {"setting": "data.path", "path": "x", "digest": "y", "covers": "content", "counts": {"lines": 1}}
+    assert Fingerprint.from_dict({"sources": [source]}).sources[0].described() == "1 lines"
+    for damaged in ({}, {"sources": 3}, {"sources": [{}]}, {"sources": [{**source, "counts": {"lines": "many"}}]}):
+        with pytest.raises(DataError, match="is damaged"):
+            Fingerprint.from_dict(damaged)
+
+
 def test_data_that_is_not_there_is_said_as_loading_says_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no such file; correct data\.path"):
         of_table(tmp_path / "table.csv")

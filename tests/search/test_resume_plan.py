@@ -252,12 +252,21 @@ def test_a_trial_whose_folder_is_of_other_data_is_trained_from_its_start() -> No
     interrupted((0, 2))
     run = open_search(resume=True).spec.folder.trial(0)
     about = read_json(run.environment)
-    run.environment.write_text(json.dumps({**about, "data": {**about["data"], "digest": "of another machine"}}))
+    other = {**about["data"]["sources"][0], "digest": "of another machine"}
+    run.environment.write_text(json.dumps({**about, "data": {"sources": [other]}}))
     assert plan_lines(open_search(resume=True))[1] == "  trial 0 starts again: no epoch of it is saved here"
     watched = Watched()
     run_search(resume=True, watcher=watched)
     assert [step for number, step, _ in watched.epochs if number == 0] == [1, 2, 3]
     assert read_json(run.environment)["data"] == about["data"]
+
+
+@pytest.mark.parametrize(("key", "damaged"), [(DATA, '[{"from_trial": 0}]'), (ENVIRONMENT, "3"), (SETTINGS, "{")])
+def test_a_record_that_is_damaged_is_said_to_be(key: str, damaged: str) -> None:
+    study = open_search()
+    study.study.set_user_attr(key, damaged)
+    with pytest.raises(StudyError, match="record of what the study was searched with is damaged"):
+        open_search(resume=True)
 
 
 def test_no_password_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,8 +121,6 @@ def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -
     if arguments.resume and not study.trials():
         screen.print(f"there was no study {study.spec.name!r} with trials yet: this starts it")
     print_plan(screen, study, read.dropped)
-    for line in resume_plan(study).lines():
-        screen.print(line)
     if read.config.search is not None and (settings := read.config.search.confirm) is not None:
         screen.print(
             f"  the best {settings.top_k} are trained again with {settings.seeds} further seeds each at the end"
@@ -131,6 +129,8 @@ def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -
     if not workers.is_this_process:
         screen.print(f"  {workers.describe(study)}")
     screen.print(f"  checkpoints: {study.spec.keep.describe()}")
+    for line in resume_plan(study).lines():
+        screen.print(line)
     resume = _resuming(read, study.n_trials, arguments)
     console.say_on_interrupt(
         f"finished trials are kept, the present one goes on from its last epoch; go on with: {resume}"

@@ -62,7 +62,8 @@ class Source:
     @classmethod
     def from_dict(cls, written: Mapping[str, Any]) -> Self:
         """Return the source that was written."""
-        return cls(**{key: written[key] for key in ("setting", "path", "digest", "covers", "counts")})
+        texts = {key: str(written[key]) for key in ("setting", "path", "digest", "covers")}
+        return cls(**texts, counts={str(name): int(count) for name, count in written["counts"].items()})
 
     def is_same(self, other: "Source") -> bool:
         """Whether both have the same content, wherever they lie."""
@@ -91,8 +92,16 @@ class Fingerprint:
 
     @classmethod
     def from_dict(cls, written: Mapping[str, Any]) -> Self:
-        """Return the fingerprint that was written."""
-        return cls(tuple(Source.from_dict(each) for each in written["sources"]))
+        """Return the fingerprint that was written.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        try:
+            return cls(tuple(Source.from_dict(each) for each in written["sources"]))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            what = "the record of the data that was trained on is damaged (`data` in environment.json, or in the study)"
+            raise DataError(what) from None
 
     def changes(self, now: "Fingerprint") -> list[str]:
         """Say in words what is other than it was, a line a source; nothing where all contents are the same."""

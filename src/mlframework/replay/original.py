@@ -22,8 +22,10 @@ from mlframework.runs import RunDir, read_json
 from mlframework.search.lookup import find_study
 from mlframework.search.recorded import Record
 from mlframework.search.results import TrialRecord
+from mlframework.search.started import started_with
 from mlframework.search.storage import translated
-from mlframework.search.study import STARTED_WITH, STUDIES, StudyFolder, seeded
+from mlframework.search.study import STUDIES, StudyFolder, seeded
+from mlframework.search.versions import original_name
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -133,7 +135,7 @@ def _of_trial(folder: StudyFolder, number: int, storage: str | None) -> Original
         tree = yaml.read(run.config).tree
     else:
         tree = _tree_of(study, told, data or record.data_of(number))
-        metric = str(json.loads(study.user_attrs[STARTED_WITH])["metric"])
+        metric = str(_started(study)["metric"])
         lines = [{"epoch": step, metric: value} for step, value in sorted(trial.intermediate_values.items())]
         epochs = {REPORTS: lines} if lines else {}
     if not epochs and told.state != "failed":
@@ -159,7 +161,7 @@ def _require_trained(name: str, told: TrialRecord, study: Study) -> None:
     Raises:
         StudyError: with what it is instead.
     """
-    if not json.loads(study.user_attrs.get(STARTED_WITH, "{}")).get("config"):
+    if not _started(study).get("config"):
         raise StudyError(
             f"{name} is a call of a Python function, or of a study that another program made: it has no config"
         )
@@ -174,14 +176,18 @@ def _require_trained(name: str, told: TrialRecord, study: Study) -> None:
     raise StudyError(f"{name} {what}")
 
 
+def _started(study: Study) -> dict[str, Any]:
+    return started_with(study.user_attrs, original_name(study.study_name))
+
+
 def _plan_of(study: Study) -> Plan:
-    started = json.loads(study.user_attrs.get(STARTED_WITH, "{}"))
+    started = _started(study)
     return build_plan(CrossValidation(**started.get("cross_validation", {})), started.get("repeats", 1))
 
 
 def _tree_of(study: Study, told: TrialRecord, data: Fingerprint | None) -> dict[str, Any]:
     """Return the config of a trial whose folder is gone: what the study was started with, and the trial's parameters."""
-    base = json.loads(study.user_attrs[STARTED_WITH])["config"]
+    base = _started(study)["config"]
     tree = seeded(apply(ExperimentConfig, base, told.params)[0], told.seed)
     # The study may have gone on with the data at another path.
     return override(tree, {source.setting: source.path for source in data.sources} if data is not None else {})

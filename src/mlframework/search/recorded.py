@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mlframework.config.override import get, override
 from mlframework.data.fingerprint import Fingerprint
 from mlframework.environment import differences, environment
-from mlframework.errors import StudyError
+from mlframework.errors import DataError, StudyError
 from mlframework.learners.ranks import comparable
 from mlframework.search.duplicates import REDRAWN
 from mlframework.search.lease import is_dead
@@ -47,13 +47,21 @@ class Record:
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Record:
-        """Return what stands in the attributes of a study; one from before there were fingerprints has nothing."""
-        data = json.loads(attributes.get(DATA, "[]"))
-        return cls(
-            tuple((each["from_trial"], Fingerprint.from_dict(each)) for each in data),
-            json.loads(attributes.get(ENVIRONMENT, "{}")),
-            json.loads(attributes.get(SETTINGS, "{}")),
-        )
+        """Return what stands in the attributes of a study; one from before there were fingerprints has nothing.
+
+        Raises:
+            StudyError: it is damaged.
+        """
+        try:
+            data = json.loads(attributes.get(DATA, "[]"))
+            return cls(
+                tuple((int(each["from_trial"]), Fingerprint.from_dict(each)) for each in data),
+                dict(json.loads(attributes.get(ENVIRONMENT, "{}"))),
+                dict(json.loads(attributes.get(SETTINGS, "{}"))),
+            )
+        except (KeyError, TypeError, ValueError, DataError, RecursionError):
+            what = "the storage's record of what the study was searched with is damaged; start another study by --study-name"
+            raise StudyError(what) from None
 
     def data_of(self, number: int) -> Fingerprint | None:
         """Return the data that a trial was trained on, None where it was not recorded."""

@@ -267,7 +267,7 @@ def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool, accept_data
         n_trials = leases.places() + spec.add_trials if spec.add_trials else spec.n_trials
         n_trials = min(n_trials, spec.most_trials or n_trials)
     _write_study_file(spec)
-    return OpenStudy(spec, study, leases, n_trials, patience, news, changes)
+    return OpenStudy(spec, study, leases, n_trials, patience, news, changes=changes)
 
 
 def _check_clock(spec: SearchSpec, ledger: Ledger) -> None:
