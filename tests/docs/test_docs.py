@@ -145,6 +145,8 @@ def lines(block: Block) -> Iterator[list[str]]:
         words = words[:-1] if words[-1:] == ["&"] else words
         while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
             words = words[1:]
+        if words[:1] == ["torchrun"]:
+            words = words[words.index("--no-python") + 1 :]
         if words:
             yield words
 
