@@ -195,7 +195,7 @@ def test_as_many_negatives_are_drawn_as_is_said(loss: str, default: int, make_co
     for n_negatives in (None, 3):
         config = make_config("two_tower", **{"model.loss": loss, "model.n_negatives": n_negatives})
         learner = build_learner(config, load_data(config))
-        (_, items), targets = next(iter(learner._batches))  # type: ignore[attr-defined]
+        (_, items), targets, _, _ = next(iter(learner._batches))  # type: ignore[attr-defined]
         assert items.shape == (64, 1 + (n_negatives or default))
         assert torch.equal(items[:, 0], targets)
 
