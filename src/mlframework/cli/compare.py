@@ -39,6 +39,9 @@ def check_options(arguments: argparse.Namespace) -> None:
             "add_trials": "a comparison has as many trials a study as --n-trials says",
             "refit": "a comparison ends with no best config to refit; search with the sampler that you choose",
             "workers": "a comparison runs its studies one after the other in this process",
+            "launcher": "a comparison runs its studies one after the other in this process",
+            "ray_address": "a comparison runs its studies one after the other in this process",
+            "storage_proxy": "a comparison runs its studies one after the other in this process",
             "timeout": "a comparison gives every sampler the same number of trials, however long they take",
         }
         problems += [

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from mlframework.search.dry_run import DryRun
     from mlframework.search.read import ReadConfig
 
-_REFUSED = ("resume", "refit", "print_config", "add_trials", "compare", "seeds", "workers")
+_REFUSED = (
+    "resume", "refit", "print_config", "add_trials", "compare", "seeds", "workers", "launcher", "ray_address",
+    "storage_proxy",
+)  # fmt: skip
 
 
 def add_options(parser: Parser) -> None:

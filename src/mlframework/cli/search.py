@@ -11,6 +11,7 @@ from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides, pos
 from mlframework.cli.ranks import led, require_one_process
 from mlframework.errors import ConfigError, Problem
 from mlframework.search.start import SHORT, as_option, load, open_search, require_best, require_search
+from mlframework.search.workers.launch import LAUNCHERS, Workers
 
 if TYPE_CHECKING:
     from mlframework.search.loop import SearchEnd
@@ -61,7 +62,20 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--workers", type=positive_int, metavar="N",
-        help="search with N processes on this machine, which share its threads and the study (default: this one alone)",
+        help="search with N processes, which share the study (default: this one alone; with --launcher ray 2)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--launcher", choices=sorted(LAUNCHERS),
+        help="where the workers run: on this machine, where they share its threads (local), or on a Ray cluster (ray)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ray-address", metavar="A",
+        help="with --launcher ray: auto for the cluster that runs here, or ray://host:10001 (default: RAY_ADDRESS, or a "
+        "Ray of its own on this machine)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--storage-proxy", action="store_true",
+        help="with --launcher ray: the workers reach the study's database through this process (gRPC), so it may be SQLite",
     )  # fmt: skip
     parser.add_argument(
         "--print-config", action="store_true", help="show every setting with its value, and search nothing"
@@ -92,11 +106,14 @@ def _main() -> None:
         what = "is for a study that exists: give --resume with it"
         raise ConfigError([Problem("ml-search", "--accept-data-change", what)])
     check_options(arguments)
-    if (arguments.workers or 1) > 1:
-        require_one_process("--workers")
+    if (arguments.workers or 1) > 1 or arguments.launcher is not None:
+        require_one_process("--workers" if arguments.workers else "--launcher")
     from mlframework.search.read import print_config, read_config
 
-    read = read_config(arguments.config, overrides, at_once=arguments.workers or 1)
+    workers = Workers.asked_for(
+        arguments.workers, arguments.launcher or "local", arguments.ray_address, arguments.storage_proxy
+    )
+    read = read_config(arguments.config, overrides, at_once=workers.at_once, threads=workers.threads)
     require_search(read)
     if arguments.print_config:
         console.out().print(print_config(read), end="", markup=False, soft_wrap=True)
@@ -108,14 +125,15 @@ def _main() -> None:
         assert read.config.search is not None
         run_comparison(read, arguments, _resuming(read, read.config.search.n_trials, arguments))
         return
+    workers.check(read)
     study = open_search(read, arguments.resume, arguments.add_trials or 0, arguments.accept_data_change)
-    _search(read, study, arguments)
+    _search(read, study, workers, arguments)
 
 
-def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -> None:
+def _search(read: ReadConfig, study: OpenStudy, workers: Workers, arguments: argparse.Namespace) -> None:
     from mlframework.cli.search_screen import SearchScreen, print_plan
     from mlframework.search.resume_plan import resume_plan
-    from mlframework.search.workers.launch import Workers, search_as
+    from mlframework.search.workers.launch import search_as
 
     screen = console.out()
     if arguments.resume and not study.trials():
@@ -125,9 +143,8 @@ def _search(read: ReadConfig, study: OpenStudy, arguments: argparse.Namespace) -
         screen.print(
             f"  the best {settings.top_k} are trained again with {settings.seeds} further seeds each at the end"
         )
-    workers = Workers(arguments.workers or 1)
     if not workers.is_this_process:
-        screen.print(f"  {workers.describe(study)}")
+        screen.print(f"  {workers.describe(study, read)}")
     screen.print(f"  checkpoints: {study.spec.keep.describe()}")
     for line in resume_plan(study).lines():
         screen.print(line)
@@ -170,6 +187,12 @@ def _resuming(read: ReadConfig, n_trials: int, arguments: argparse.Namespace) ->
         words += ["--compare", *arguments.compare, *(["--seeds", str(arguments.seeds)] if arguments.seeds else [])]
     if arguments.workers is not None:
         words += ["--workers", str(arguments.workers)]
+    if arguments.launcher is not None:
+        words += ["--launcher", arguments.launcher]
+    if arguments.ray_address is not None:
+        words += ["--ray-address", arguments.ray_address]
+    if arguments.storage_proxy:
+        words += ["--storage-proxy"]
     if arguments.study_name is not None:
         words += ["--study-name", arguments.study_name]
     if arguments.storage is not None:

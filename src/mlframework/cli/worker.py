@@ -29,13 +29,14 @@ def _main() -> None:
     # Not sys.stdin, whose lock a thread that still reads would hold when the process ends.
     with open(0, "rb", buffering=0, closefd=False) as given:
         line = given.readline().decode()
-    threading.Thread(target=_leave_with_parent, name="parent", daemon=True).start()
+    answers = threading.Semaphore(0)
+    threading.Thread(target=_leave_with_parent, args=(answers,), name="parent", daemon=True).start()
     send = _sender(events)
     from mlframework.search.workers.job import Job
     from mlframework.search.workers.work import work
 
     _send_warnings(send)
-    work(Job.from_json(line), send)
+    work(Job.from_json(line), send, answers.acquire)
 
 
 def _sender(events: TextIO) -> Callable[[Event], None]:
@@ -64,10 +65,10 @@ def _send_warnings(send: Callable[[Event], None]) -> None:
     warnings.showwarning = showwarning
 
 
-def _leave_with_parent() -> None:
-    """Leave when the parent is gone, however it went: the pipe that it holds comes to its end."""
+def _leave_with_parent(answers: threading.Semaphore) -> None:
+    """Pass on that the parent answers, and leave when it is gone, however it went: its pipe comes to its end."""
     while os.read(0, 1):
-        pass
+        answers.release()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

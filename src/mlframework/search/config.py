@@ -16,6 +16,7 @@ from mlframework.search.keep import Keep
 from mlframework.search.objectives import ObjectiveConfig, check_objectives, main_metric
 from mlframework.search.parameters import Parameter, Scalar
 from mlframework.search.pruners import MedianPruner, PrunerConfig
+from mlframework.search.resources import Resources
 from mlframework.search.samplers import ALGORITHMS, SamplerConfig, TPESampler
 from mlframework.search.warm_start import History
 
@@ -70,6 +71,8 @@ class SearchConfig(Config):
     """Whether the best trials are trained again with further seeds when the search is done, and the pick made by that."""
     keep: Keep = Keep()
     """Whose checkpoints are kept, and how much disk those may take."""
+    resources: Resources | None = None
+    """What each worker has for itself; null: this machine's threads are shared out, and with `--launcher ray` one CPU each."""
     lease_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Seconds without a sign of life after which a process on another machine is taken for dead, and its trial taken over."""
     retries: Annotated[int, Field(ge=0)] = 2

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mlframework.config import schema, yaml
 from mlframework.config.decode import check, expanded, reading_order
-from mlframework.config.override import apply_options, apply_to_document, get, without
+from mlframework.config.override import apply_options, apply_to_document, get, override, without
 from mlframework.config.secrets import masked
 from mlframework.config.yaml import Document
 from mlframework.errors import ConfigError, Problem, RunError
@@ -66,8 +66,9 @@ class ReadConfig:
 
 
 def read_config(
-    path: str | Document, options: Mapping[str, str], hyperparameters: str | None = None, at_once: int = 1
-) -> ReadConfig:
+    path: str | Document, options: Mapping[str, str], hyperparameters: str | None = None, at_once: int = 1,
+    threads: int | None = None,
+) -> ReadConfig:  # fmt: skip
     """Read a config file.
 
     Args:
@@ -75,6 +76,7 @@ def read_config(
         options: overrides as the command line gave them: `{"lr": "0.01"}`.
         hyperparameters: a best_hyperparameters.json whose values come before the overrides.
         at_once: how many trials are trained at once on this machine: they share its threads.
+        threads: of each, where the config says neither by `training.num_threads` nor by `search.resources`.
 
     Raises:
         ConfigError: with every problem of the file, of the overrides and of the search space.
@@ -89,7 +91,7 @@ def read_config(
     document, overrides, dropped = apply_options(ConfigFile, document, options)
     config, problems = check(ConfigFile, document)
     parameters = _parameters(document, problems)
-    base = _base(document) if config is None else resolve_threads(_base(document), at_once)
+    base = _base(document) if config is None else resolve_threads(_with_threads(document, config, threads), at_once)
     space, in_space = _space(parameters, base, document, problems)
     conflicts = in_space if in_space and not _in_space_as_written(written, overrides) else []
     if config is None or in_space != conflicts:
@@ -162,6 +164,16 @@ def _base(document: Document) -> dict[str, Any]:
     metric = metric or main_metric(names) or tree.get("metric") or ConfigFile.model_fields["metric"].default
     others = [name for name in names if name not in (metric, *(tree.get("metrics") or []))]
     return {**tree, "metric": metric, **({"metrics": [*(tree.get("metrics") or []), *others]} if others else {})}
+
+
+def _with_threads(document: Document, config: ConfigFile, threads: int | None) -> dict[str, Any]:
+    """Return the base with the threads of a worker in it, where the file says how many cores that has."""
+    base = _base(document)
+    if config.search is not None and config.search.resources is not None:
+        threads = config.search.resources.cpu
+    if threads is None or get(base, "training.num_threads") is not None:
+        return base
+    return override(base, {"training.num_threads": threads})
 
 
 def _parameters(document: Document, problems: Sequence[Problem]) -> dict[str, Parameter]:

@@ -84,8 +84,9 @@ def options_of(overrides: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_any(
-    config: str | Path | Mapping[str, Any] | ConfigFile, overrides: Mapping[str, Any], at_once: int = 1
-) -> ReadConfig:
+    config: str | Path | Mapping[str, Any] | ConfigFile, overrides: Mapping[str, Any],
+    at_once: int = 1, threads: int | None = None,
+) -> ReadConfig:  # fmt: skip
     """Read a config file, a tree of one, or one that was loaded already, with overrides.
 
     Raises:
@@ -93,7 +94,7 @@ def read_any(
     """
     from mlframework.search.read import read_config
 
-    return read_config(_source(config), options_of(overrides), at_once=at_once)
+    return read_config(_source(config), options_of(overrides), at_once=at_once, threads=threads)
 
 
 def _source(config: str | Path | Mapping[str, Any] | ConfigFile) -> str | Document:
@@ -121,11 +122,20 @@ def require_search(read: ReadConfig) -> None:
 
 
 def open_search(
-    read: ReadConfig, resume: bool, add_trials: int, accept_data_change: bool = False, is_worker: bool = False
-) -> OpenStudy:
+    read: ReadConfig, resume: bool, add_trials: int, accept_data_change: bool = False, is_worker: bool = False,
+    address: str | None = None,
+) -> OpenStudy:  # fmt: skip
     """Make the study that a config asks for, or open the one that exists, on other data where that is accepted.
 
     What a worker was told, such as the time that is left, is no setting that its user has changed, and is not recorded.
+
+    Args:
+        read: the config.
+        resume: go on with a study that exists.
+        add_trials: trials more than it has.
+        accept_data_change: whether other data than the study's is accepted.
+        is_worker: whether a parent has opened it before.
+        address: where its storage is reached, if that is not the config's: of a proxy.
 
     Raises:
         MlframeworkError: the data, the storage or the study can't be used.
@@ -136,7 +146,7 @@ def open_search(
 
     require_optuna()
     assert read.config.search is not None
-    storage = open_storage(read.document.tree["search"].get("storage") or read.config.search.storage)
+    storage = open_storage(address or read.document.tree["search"].get("storage") or read.config.search.storage)
     spec = build_spec(read, storage, add_trials)
     check_data(spec)
     spec = replace(spec, settings={}) if is_worker else spec
@@ -186,7 +196,8 @@ def require_best(records: Sequence[TrialRecord], goal: Goal) -> TrialRecord:
 
 def search_config(
     config: str | Path | Mapping[str, Any] | ConfigFile, *, resume: bool = False, add_trials: int = 0,
-    accept_data_change: bool = False, workers: int = 1, progress: bool = False, **overrides: Any,
+    accept_data_change: bool = False, workers: int | None = None, launcher: str = "local", ray_address: str | None = None,
+    storage_proxy: bool = False, progress: bool = False, **overrides: Any,
 ) -> SearchResult:  # fmt: skip
     """Search the hyperparameters that a config's `search:` section names, as `ml-search` does.
 
@@ -195,7 +206,10 @@ def search_config(
         resume: go on with the study where it exists, or join it while other processes search.
         add_trials: with `resume`: so many trials more than the study has.
         accept_data_change: with `resume`: go on although the data is other than the study's trials were trained on.
-        workers: how many processes of this machine search.
+        workers: how many processes search; None: this one alone, or two with Ray.
+        launcher: `local` starts workers on this machine, `ray` as tasks of a Ray cluster.
+        ray_address: with Ray: of the cluster, `auto` for the one that runs here; None: a Ray of its own on this machine.
+        storage_proxy: with Ray: let the workers reach the study's database through this process alone.
         progress: write a line a trial to stdout.
         overrides: settings by their dotted key or their last part: `lr=0.1`, `n_trials=20`, `**{"optimizer.lr": 0.1}`.
 
@@ -208,17 +222,20 @@ def search_config(
     if add_trials and (not resume or "n_trials" in overrides):
         what = "adds to a study that exists: give resume=True with it, and leave out n_trials"
         raise ConfigError([Problem("search", "add_trials", what)])
-    read = read_any(config, overrides, workers)
+    from mlframework.search.workers.launch import Workers, search_as
+
+    group = Workers.asked_for(workers, launcher, ray_address, storage_proxy)
+    read = read_any(config, overrides, group.at_once, group.threads)
     require_search(read)
+    group.check(read)
     study = open_search(read, resume, add_trials, accept_data_change)
     from mlframework.search.lines import watcher_of
     from mlframework.search.results import pick
     from mlframework.search.resume_plan import resume_plan
-    from mlframework.search.workers.launch import Workers, search_as
 
     if progress:
         sys.stdout.write("".join(f"{line}\n" for line in (*study.news, *resume_plan(study).lines())))
-    end = search_as(study, read, Workers(workers), load, watcher_of(study, progress))
+    end = search_as(study, read, group, load, watcher_of(study, progress))
     spec = study.spec
     require_best(end.records, spec.goal)
     assert read.config.search is not None

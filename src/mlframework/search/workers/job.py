@@ -24,11 +24,15 @@ class Job:
         number: of the worker, from 0.
         tree: the config with its search; `${VAR}` in it is not expanded.
         name: of the config's file.
+        storage: the address of the study's storage where that is not the config's: of a proxy in front of it.
+        copies: whether its run folders are copied: it then waits for an answer where one is to be sent or given.
     """
 
     number: int
     tree: Mapping[str, Any]
     name: str
+    storage: str | None = None
+    copies: bool = False
 
     def to_json(self) -> str:
         """Return it as one line."""
@@ -59,3 +63,6 @@ class Launcher(Protocol):
         Raises:
             MlframeworkError: it can't be started.
         """
+
+    def close(self) -> None:
+        """Let go of what starting workers took, once all of them are gone."""

@@ -6,15 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlframework.registry import lookup
-from mlframework.search.loop import SearchEnd, search
-from mlframework.search.objective import Watcher
-from mlframework.search.read import ReadConfig
-from mlframework.search.study import OpenStudy
-from mlframework.search.training_run import LoadSplits
+from mlframework.errors import ConfigError, Problem
+from mlframework.registry import unknown
+from mlframework.search.resources import Resources
 
 if TYPE_CHECKING:
+    from mlframework.search.loop import SearchEnd
+    from mlframework.search.objective import Watcher
+    from mlframework.search.read import ReadConfig
+    from mlframework.search.study import OpenStudy
+    from mlframework.search.training_run import LoadSplits
     from mlframework.search.workers.job import Launcher
+
+_WITH_RAY = 2  # workers where nobody says how many: a cluster that others use as well is not taken whole
 
 
 @dataclass(frozen=True)
@@ -24,19 +28,63 @@ class Workers:
     Attributes:
         count: how many; 1 on this machine is this process itself.
         launcher: what starts them, a key of `LAUNCHERS`.
+        ray_address: of a Ray cluster; None: `RAY_ADDRESS`, or a Ray of its own on this machine.
+        storage_proxy: whether they reach the study's database through this process.
     """
 
     count: int = 1
     launcher: str = "local"
+    ray_address: str | None = None
+    storage_proxy: bool = False
+
+    @classmethod
+    def asked_for(cls, count: int | None, launcher: str, ray_address: str | None, storage_proxy: bool) -> Workers:
+        """Return what the options ask for.
+
+        Raises:
+            ConfigError: an option that has no effect beside the others.
+        """
+        if launcher not in LAUNCHERS:
+            raise ConfigError([Problem("search", "launcher", unknown(launcher, LAUNCHERS, "launcher"))])
+        idle = {"--ray-address": ray_address is not None, "--storage-proxy": storage_proxy} if launcher != "ray" else {}
+        what = "has an effect with --launcher ray only; add that, or leave this out"
+        problems = [Problem("ml-search", option, what) for option, given in idle.items() if given]
+        if problems:
+            raise ConfigError(problems)
+        return cls(count or (_WITH_RAY if launcher == "ray" else 1), launcher, ray_address, storage_proxy)
 
     @property
     def is_this_process(self) -> bool:
         """Whether there is no need to start any."""
         return self.count == 1 and self.launcher == "local"
 
-    def describe(self, study: OpenStudy) -> str:
+    @property
+    def at_once(self) -> int:
+        """How many trainings share the threads of this machine."""
+        return self.count if self.launcher == "local" else 1
+
+    @property
+    def threads(self) -> int | None:
+        """Threads of a training where the config does not say; None: this machine's are shared out."""
+        return None if self.launcher == "local" else Resources().cpu
+
+    def check(self, read: ReadConfig) -> None:
+        """Refuse a config that these workers can't search, before a study is made of it.
+
+        Raises:
+            ConfigError: with the reason.
+        """
+        problems = _problems_with_ray(read, self.storage_proxy) if self.launcher == "ray" else _problems_here(read)
+        if problems:
+            raise ConfigError(problems)
+
+    def describe(self, study: OpenStudy, read: ReadConfig) -> str:
         """Say how many search, with how many threads each, and how they share a file."""
         threads = study.spec.space.base["training"]["num_threads"]
+        if self.launcher == "ray":
+            has = resources_of(read).in_words()
+            proxy = "; they reach the storage through this process" if self.storage_proxy else ""
+            return f"{self.count} workers on Ray, {has} each, threads a training: {threads}{proxy}"
         how = {
             "sqlite": "SQLite in write-ahead mode: its file has to be on a disk of this machine",
             "journal": "a journal file",
@@ -45,14 +93,62 @@ class Workers:
         return f"{self.count} workers, threads a training: {threads}" + (f"; {shared}" if shared else "")
 
 
-def _local(study: OpenStudy, read: ReadConfig) -> Launcher:
+def resources_of(read: ReadConfig) -> Resources:
+    """Return what each worker reserves."""
+    assert read.config.search is not None
+    return read.config.search.resources or Resources()
+
+
+def _problems_here(read: ReadConfig) -> list[Problem]:
+    resources = resources_of(read)
+    what = "is reserved by --launcher ray only; add that, or leave this out"
+    given = {"gpu": resources.gpu, "memory_gb": resources.memory_gb}
+    return [
+        read.document.problem(("search", "resources", key), what)
+        for key, value in given.items()
+        if value is not None and value > 0
+    ]
+
+
+def _problems_with_ray(read: ReadConfig, storage_proxy: bool) -> list[Problem]:
+    search = read.config.search
+    assert search is not None
+    problems = []
+    kind = search.storage.partition(":")[0]
+    if kind == "sqlite" and not storage_proxy:
+        what = (
+            "SQLite is a file of one machine's disk, and the workers of --launcher ray may run on any; name a server, "
+            "postgresql://user:${DB_PASSWORD}@host/db, or add --storage-proxy, so that this process alone opens the file"
+        )
+        problems.append(read.document.problem(("search", "storage"), what))
+    if kind == "journal" and storage_proxy:
+        what = "Optuna's proxy can't stand in front of a journal file; name a database, or leave out --storage-proxy"
+        problems.append(read.document.problem(("search", "storage"), what))
+    device, gpu = read.config.device, resources_of(read).gpu
+    if device.startswith("cuda") and not gpu:
+        what = f"{device} needs a GPU, and the workers reserve none; set search.resources.gpu"
+        problems.append(read.document.problem(("device",), what))
+    elif device.startswith("cuda:"):
+        what = f"{device}: Ray chooses which GPU a worker has; write cuda, or auto"
+        problems.append(read.document.problem(("device",), what))
+    return problems
+
+
+def _local(study: OpenStudy, read: ReadConfig, workers: Workers) -> Launcher:
     from mlframework.search.workers.local import LocalLauncher, visible_gpus
 
     return LocalLauncher(study.spec.folder, visible_gpus(read.config.device))
 
 
-LAUNCHERS: Mapping[str, Callable[[OpenStudy, ReadConfig], Launcher]] = {
+def _ray(study: OpenStudy, read: ReadConfig, workers: Workers) -> Launcher:
+    from mlframework.search.workers.ray import ray_launcher
+
+    return ray_launcher(study, read, workers)
+
+
+LAUNCHERS: Mapping[str, Callable[[OpenStudy, ReadConfig, Workers], Launcher]] = {
     "local": _local,
+    "ray": _ray,
 }
 
 
@@ -64,8 +160,13 @@ def search_as(study: OpenStudy, read: ReadConfig, workers: Workers, load: LoadSp
         Terminated, KeyboardInterrupt: told to stop; everything finished is saved.
     """
     if workers.is_this_process:
+        from mlframework.search.loop import search
+
         return search(study, load, watcher)
     from mlframework.search.workers.crew import job_of, search_with_workers
 
-    launcher = lookup(LAUNCHERS, workers.launcher, "launcher")(study, read)
-    return search_with_workers(study, job_of(study, read), launcher, workers.count, watcher)
+    launcher = LAUNCHERS[workers.launcher](study, read, workers)
+    try:
+        return search_with_workers(study, job_of(study, read), launcher, workers.count, watcher)
+    finally:
+        launcher.close()

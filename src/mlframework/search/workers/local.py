@@ -58,6 +58,9 @@ class LocalLauncher:
             file.close()
         return LocalWorker(job, process, post)
 
+    def close(self) -> None:
+        """Do nothing: processes need nothing beside themselves."""
+
     def _gpu(self, number: int) -> dict[str, str]:
         return {"CUDA_VISIBLE_DEVICES": self.gpus[number % len(self.gpus)]} if self.gpus else {}
 
@@ -93,9 +96,13 @@ class LocalWorker:
             with suppress(ValueError):
                 event: Event = json.loads(line)
                 self._post(self._number, event)
-        code = self._process.wait()
-        how: Gone = _ENDS.get(code, "killed" if code < 0 else "defect")
-        self._post(self._number, {"event": "gone", "how": how, "why": _in_words(code)})
+        how, why = how_it_ended(self._process.wait())
+        self._post(self._number, {"event": "gone", "how": how, "why": why})
+
+
+def how_it_ended(code: int) -> tuple[Gone, str]:
+    """Return how a worker's process ended, of its exit code, and in words why."""
+    return _ENDS.get(code, "killed" if code < 0 else "defect"), _in_words(code)
 
 
 def _in_words(code: int) -> str:

@@ -16,10 +16,11 @@ from mlframework.search.storage import masked
 from mlframework.search.workers.job import Event, Job
 
 Send = Callable[[Event], None]
+Wait = Callable[[], object]
 
 
-def work(job: Job, send: Send) -> None:
-    """Search until the study has all its trials; what happens is sent.
+def work(job: Job, send: Send, wait: Wait) -> None:
+    """Search until the study has all its trials; what happens is sent. `wait` returns when it was answered.
 
     Raises:
         MlframeworkError: the search can't go on; its message was sent.
@@ -32,8 +33,8 @@ def work(job: Job, send: Send) -> None:
             assert read.config.search is not None
             # A worker that replaces another one may start while the database is away.
             patience = Patience(read.config.search.storage_patience, masked(read.config.search.storage))
-            study = patience(lambda: open_search(read, resume=True, add_trials=0, is_worker=True))
-        end = search(study, load, Speaker(send))
+            study = patience(lambda: open_search(read, resume=True, add_trials=0, is_worker=True, address=job.storage))
+        end = search(study, load, Speaker(send, wait if job.copies else None))
         send({"event": "end", "why": end.why})
     except MlframeworkError as error:
         send({"event": "error", "kind": type(error).__name__, "message": str(error)})
@@ -41,22 +42,30 @@ def work(job: Job, send: Send) -> None:
 
 
 class Speaker:
-    """Watches a worker's search, and says what it sees."""
+    """Watches a worker's search, and says what it sees.
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    Args:
+        send: takes an event.
+        wait: where run folders are copied: returns when that was done, before anything else is written into them.
+    """
+
+    def __init__(self, send: Send, wait: Wait | None = None) -> None:
+        self._send, self._wait = send, wait or (lambda: None)
 
     def trial_started(self, number: int, params: Mapping[str, Any], num_epochs: int) -> None:
         """Say so."""
         self._send({"event": "trial_started", "number": number, "params": dict(params), "num_epochs": num_epochs})
+        self._wait()
 
     def epoch_ended(self, number: int, epoch: int, value: float) -> None:
         """Say so."""
         self._send({"event": "epoch_ended", "number": number, "epoch": epoch, "value": value})
+        self._wait()
 
     def trial_ended(self, number: int) -> None:
         """Say so."""
         self._send({"event": "trial_ended", "number": number})
+        self._wait()
 
     def trial_lost(self, number: int, why: str) -> None:
         """Say so."""
