@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlframework.search.lease import Lease, Ledger
 from mlframework.search.patience import PatientStorage
+from mlframework.search.proxy import ProxyLedger
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -169,10 +170,12 @@ def _state_key(place: int, token: int, owner: str) -> str:
 
 def open_ledger(storage: BaseStorage, study_id: int) -> Ledger:
     """Return the ledger that suits a storage."""
-    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages import GrpcStorageProxy, JournalStorage, RDBStorage
 
     if isinstance(storage, JournalStorage):
         return JournalLedger(storage, study_id)
+    if isinstance(storage, GrpcStorageProxy):
+        return ProxyLedger(storage, study_id)
     # Not the cache that a study wraps its storage in: it has no engine, and two kinds of ledgers would not agree.
     assert isinstance(storage, RDBStorage | PatientStorage)
     return DatabaseLedger(storage.engine, study_id)

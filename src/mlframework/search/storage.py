@@ -17,6 +17,7 @@ from mlframework.config.secrets import masked as masked
 from mlframework.errors import MissingExtraError, StorageError
 from mlframework.search.files import JournalFile, check_sqlite
 from mlframework.search.patience import Patience, PatientStorage
+from mlframework.search.proxy import SCHEME, open_proxy, said_by_proxy
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -68,6 +69,8 @@ def open_storage(url: str) -> BaseStorage:
             return _journal(Path(address.removeprefix("journal:///")))
         if address.startswith("sqlite") and (file := file_of(address)) is not None:
             check_sqlite(file)
+        if address.startswith(SCHEME):
+            return open_proxy(address)
         return _retried(lambda: _database(address))
 
 
@@ -109,6 +112,11 @@ def translated(url: str) -> Iterator[None]:
         cause = error.__cause__ or error
         reason = str(getattr(error, "orig", None) or getattr(cause, "orig", cause)).strip().splitlines()[0]
         raise StorageError(f"search.storage: {masked(url)} cannot be used: {reason}; {_remedy(reason)}") from error
+    except Exception as error:
+        said = said_by_proxy(error)
+        if said is None:
+            raise
+        raise StorageError(f"search.storage: {masked(url)} cannot be used through its proxy: {said}") from error
 
 
 def _remedy(reason: str) -> str:

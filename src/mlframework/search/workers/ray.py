@@ -10,13 +10,16 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mlframework.errors import MlframeworkError, RunError
 from mlframework.runs import write_text, writing
+from mlframework.search.ledgers import open_ledger
 from mlframework.search.loop import write_outputs
+from mlframework.search.proxy import StorageProxy
 from mlframework.search.resources import Resources
 from mlframework.search.storage import file_of
 from mlframework.search.workers.cluster import Cluster, asked_for
@@ -43,10 +46,17 @@ def ray_launcher(study: OpenStudy, read: ReadConfig, workers: Workers) -> RayLau
     cluster = Cluster.connect(workers.ray_address)
     try:
         cluster.refuse(resources_of(read))
-        return RayLauncher(study, cluster, resources_of(read))
+        return RayLauncher(
+            study, cluster, resources_of(read), _serve(study, cluster) if workers.storage_proxy else None
+        )
     except BaseException:
         cluster.close()
         raise
+
+
+def _serve(study: OpenStudy, cluster: Cluster) -> StorageProxy:
+    storage = study.study._storage
+    return StorageProxy(storage, cluster.host(), lambda study_id: open_ledger(storage, study_id))
 
 
 class RayLauncher:
@@ -56,10 +66,11 @@ class RayLauncher:
         study: what is searched.
         cluster: where.
         resources: what each worker reserves there.
+        proxy: by which they reach the study's storage; None: they do so themselves.
     """
 
-    def __init__(self, study: OpenStudy, cluster: Cluster, resources: Resources) -> None:
-        self._study, self._cluster, self._resources = study, cluster, resources
+    def __init__(self, study: OpenStudy, cluster: Cluster, resources: Resources, proxy: StorageProxy | None) -> None:
+        self._study, self._cluster, self._resources, self._proxy = study, cluster, resources, proxy
         self._mark = f".ray-{uuid.uuid4().hex}"
         self._marks = [study.spec.folder.path / self._mark]
         file = file_of(study.spec.storage)
@@ -89,7 +100,8 @@ class RayLauncher:
             num_cpus=asked.pop("CPU"), num_gpus=asked.pop("GPU", 0), memory=asked.pop("memory", None), max_concurrency=4
         )  # fmt: skip
         order = Order(
-            job=job, folder=Path.cwd(), study=self._study.spec.folder.path, mark=self._mark, journal=self._journal,
+            job=replace(job, storage=self._proxy.url if self._proxy is not None else None),
+            folder=Path.cwd(), study=self._study.spec.folder.path, mark=self._mark, journal=self._journal,
             environment=_variables(job.tree), has_gpu=self._resources.gpu > 0, version=version("mlframework"),
         )  # fmt: skip
         return RayWorker(self, relay.remote(), order, file, post)
@@ -99,6 +111,8 @@ class RayLauncher:
         for path in self._marks:
             path.unlink(missing_ok=True)
         self._cluster.close()
+        if self._proxy is not None:
+            self._proxy.close()
 
     def lacks(self) -> str:
         """Say what a worker waits for."""
