@@ -19,7 +19,7 @@ from mlframework.errors import MissingExtraError, RunError
 from mlframework.search.resources import Resources
 
 _OWN = "local"
-_QUIET = {
+QUIET = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # or it builds an environment anew for each worker
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_enable_worker_prestart": "0",
@@ -27,6 +27,7 @@ _QUIET = {
     "RAY_worker_niceness": "0",  # what trains is no less important than what else runs here
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what a worker without GPUs sees is said by the relay
 }
+_ANSWERS = 10.0  # seconds that a cluster may take to let somebody in
 _STORE = 200 * 2**20  # bytes of shared memory: on one machine all files lie where they belong
 
 
@@ -50,7 +51,7 @@ class Cluster:
             MissingExtraError: Ray is not installed.
             RunError: there is no cluster, or it does not let us in.
         """
-        for name, value in _QUIET.items():
+        for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         try:
             import ray
@@ -60,7 +61,7 @@ class Cluster:
         quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
         if address != _OWN:
             with _own_signals(), _refused(address):
-                ray.init(address=address, **quiet)
+                ray.init(address=_reached(address), **quiet)
             return cls(address, None)
         # In /tmp: the path of a socket may have 107 characters.
         own = tempfile.mkdtemp(prefix="mlframework-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)
@@ -134,6 +135,26 @@ def _in_words(resources: Mapping[str, float]) -> str:
     return f"{cpu:g} CPUs, {gpu:g} GPUs, {memory / 1e9:.1f} GB of memory"
 
 
+def _reached(address: str) -> str:
+    """Return the address with `auto` resolved, once somebody listens there: Ray would wait for it for minutes.
+
+    Raises:
+        ConnectionError: there is no cluster.
+        OSError: nobody listens.
+    """
+    if address == "auto":
+        from ray._private.services import canonicalize_bootstrap_address
+
+        address = canonicalize_bootstrap_address(address) or address
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise ConnectionError(
+            "no Ray cluster was found" if address == "auto" else "it should be auto, or ray://host:10001"
+        )
+    socket.create_connection((host, int(port)), timeout=_ANSWERS).close()
+    return address
+
+
 @contextmanager
 def _own_signals() -> Iterator[None]:
     """Keep what this process does on SIGTERM, which Ray would change, and Ray's warnings for developers out."""
@@ -157,7 +178,7 @@ def _refused(address: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError, ImportError) as error:
+    except (OSError, RuntimeError, ValueError, ImportError) as error:
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise RunError(
             f"--launcher ray: {address} can't be used: {said}; `ray status` says whether a cluster runs, "

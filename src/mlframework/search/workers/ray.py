@@ -201,6 +201,10 @@ class RayWorker:
             return _gone("done" if self._launcher.done.is_set() else "left", "it had no place on the cluster")
         about: Mapping[str, Any] = ray.get(started)
         self._runs.set()
+        where = (
+            f"worker {self._number} is process {about['pid']} on node {about['node']}, beside Ray's {about['relay']}"
+        )
+        self._log.write(f"{where}\n".encode())
         if self._told.is_set():
             self._relay.stop.remote()
         while True:

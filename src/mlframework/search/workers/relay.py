@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import signal
 import socket
 import subprocess
@@ -164,6 +165,8 @@ class Relay:
             event = {**event, "message": f"{event['message']} (on node {_node()})"}
         if self._copies and name in ("epoch_ended", "trial_ended"):
             self._send(event["number"], at_once=name == "trial_ended")
+        if self._copies and name == "trial_ended":
+            shutil.rmtree(self._study.trial(event["number"]).path, ignore_errors=True)  # this disk need not keep it
         if name == "trial_started":
             self._trial = event["number"]
         elif name in ("trial_ended", "trial_lost"):
