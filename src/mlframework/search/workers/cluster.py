@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,19 +51,15 @@ class Cluster:
 
         Raises:
             MissingExtraError: Ray is not installed.
-            RunError: there is no cluster, or it does not let us in.
+            RunError: there is no cluster there, or it does not let us in.
         """
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
-        try:
-            import ray
-        except ImportError:
-            raise MissingExtraError("ray", "ray", "--launcher ray") from None
-        address = address or os.environ.get("RAY_ADDRESS") or _OWN
+        address = check_address(address)
+        import ray
+
         quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
         if address != _OWN:
             with _own_signals(), _refused(address):
-                ray.init(address=_reached(address), **quiet)
+                ray.init(address=address, **quiet)
             return cls(address, None)
         # In /tmp: the path of a socket may have 107 characters.
         own = tempfile.mkdtemp(prefix="mlframework-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)
@@ -133,6 +131,26 @@ def asked_for(resources: Resources) -> dict[str, float]:
 def _in_words(resources: Mapping[str, float]) -> str:
     cpu, gpu, memory = (resources.get(name, 0) for name in ("CPU", "GPU", "memory"))
     return f"{cpu:g} CPUs, {gpu:g} GPUs, {memory / 1e9:.1f} GB of memory"
+
+
+def check_address(address: str | None) -> str:
+    """Return where the cluster is that an option asks for, before anything is made that a search needs.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        RunError: there is no cluster.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if importlib.util.find_spec("ray") is None:
+        raise MissingExtraError("ray", "ray", "--launcher ray")
+    address = address or os.environ.get("RAY_ADDRESS") or _OWN
+    if address.startswith("ray://") and (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # a client does not look by itself
+    if address == _OWN:
+        return address
+    with _refused(address):
+        return _reached(address)
 
 
 def _reached(address: str) -> str:

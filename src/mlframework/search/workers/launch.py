@@ -69,14 +69,20 @@ class Workers:
         return None if self.launcher == "local" else Resources().cpu
 
     def check(self, read: ReadConfig) -> None:
-        """Refuse a config that these workers can't search, before a study is made of it.
+        """Refuse what these workers can't search, before a study is made of it.
 
         Raises:
             ConfigError: with the reason.
+            MissingExtraError: Ray is not installed.
+            RunError: there is no cluster at the address.
         """
         problems = _problems_with_ray(read, self.storage_proxy) if self.launcher == "ray" else _problems_here(read)
         if problems:
             raise ConfigError(problems)
+        if self.launcher == "ray":
+            from mlframework.search.workers.cluster import check_address
+
+            check_address(self.ray_address)
 
     def describe(self, study: OpenStudy, read: ReadConfig) -> str:
         """Say how many search, with how many threads each, and how they share a file."""

@@ -156,7 +156,7 @@ class Relay:
         how, why = how_it_ended(self._process.wait())
         log.join(timeout=2.0)  # what the worker started may hold its stderr open
         if self._copies and self._trial is not None:
-            self._send(self._trial, at_once=True)
+            self._send(self._trial, at_once=True, has_ended=False)
         self._said.put({"event": "gone", "how": how, "why": f"{why} on node {_node()}"})
 
     def _pass_on(self, event: Event) -> None:
@@ -164,7 +164,8 @@ class Relay:
         if name == "error":
             event = {**event, "message": f"{event['message']} (on node {_node()})"}
         if self._copies and name in ("epoch_ended", "trial_ended"):
-            self._send(event["number"], at_once=name == "trial_ended")
+            ended = name == "trial_ended"
+            self._send(event["number"], at_once=ended, has_ended=ended)
         if self._copies and name == "trial_ended":
             shutil.rmtree(self._study.trial(event["number"]).path, ignore_errors=True)  # this disk need not keep it
         if name == "trial_started":
@@ -175,11 +176,13 @@ class Relay:
         if self._copies and name in ("epoch_ended", "trial_ended"):
             self._write(b"\n")
 
-    def _send(self, number: int, at_once: bool) -> None:
-        """Send a trial's run folder, unless a large one was sent a short while ago."""
+    def _send(self, number: int, at_once: bool, has_ended: bool) -> None:
+        """Send a trial's run folder, unless a large one was sent a short while ago, or this disk has lost it."""
         if not at_once and time.monotonic() - self._sent < self._pause:
             return
         parcel = pack(self._study.trial(number).path)
+        if not has_ended and not any("checkpoints/" in name for name in parcel):
+            return  # what was sent before is worth more
         self._sent, self._pause = time.monotonic(), size_of(parcel) / _RATE
         self._said.put({"event": "folder", "number": number, "parcel": parcel})
 
