@@ -1,11 +1,12 @@
 """What `--launcher` and `search.resources` ask for, and what is refused before a study is made."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlframework.errors import ConfigError
+from mlframework.errors import ConfigError, MissingExtraError
 from mlframework.search.read import ReadConfig, read_config
 from mlframework.search.workers.launch import Workers
 from support.searches import write_config
@@ -82,8 +83,14 @@ def test_what_the_workers_cannot_search_is_refused(workers: Workers, changes: di
         (HERE, {"search.resources.cpu": 2}),
     ],
 )
-def test_what_they_can_is_not(workers: Workers, changes: dict[str, Any]) -> None:
+def test_what_they_can_is_not_refused(workers: Workers, changes: dict[str, Any]) -> None:
     workers.check(_read(changes))
+
+
+def test_a_missing_package_is_named_before_a_study_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r'--launcher ray needs ray, .*pip install "mlframework\[ray\]"'):
+        RAY.check(_read({"search.storage": POSTGRES}))
 
 
 @pytest.mark.parametrize("value", [1.5, -1, "two"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -142,8 +141,10 @@ def check_address(address: str | None) -> str:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if importlib.util.find_spec("ray") is None:
-        raise MissingExtraError("ray", "ray", "--launcher ray")
+    try:
+        import ray  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("ray", "ray", "--launcher ray") from None
     address = address or os.environ.get("RAY_ADDRESS") or _OWN
     if address.startswith("ray://") and (Path.home() / ".ray" / "auth_token").is_file():
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # a client does not look by itself
