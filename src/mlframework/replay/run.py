@@ -17,7 +17,7 @@ from mlframework.learners.base import Learner
 from mlframework.replay.original import REPORTS, Original, stored_epochs
 from mlframework.replay.verdict import Comparison, Epochs, compare
 from mlframework.runs import FORMAT, RunDir, write_json
-from mlframework.search.objective import reason_of
+from mlframework.search.faults import fault_of
 from mlframework.training.callbacks import Callback, History
 
 
@@ -151,7 +151,7 @@ def replay(
     except MlframeworkError as error:
         failure = str(error)
     except Exception as error:  # noqa: BLE001 - that it fails, and how, is what is compared
-        failure = reason_of(error)
+        failure = fault_of(error).reason
     now: Epochs = {REPORTS: reports} if REPORTS in original.epochs else stored_epochs(run, original.plan)
     compared = compare(original.epochs, now, is_cut_short=original.state == "failed")
     present = dict(environment())
