@@ -248,8 +248,8 @@ def test_a_trial_that_raises_fails_with_its_reason_and_its_traceback(monkeypatch
 def test_a_trial_that_needs_more_memory_than_there_is_fails_and_says_so() -> None:
     # The second layer would have 10^14 weights: more than a process can address.
     _, found = failing(10_000_000, "model.hidden_size", **{"model.hidden_layers": 2})
-    reason = found[10_000_000].reason
-    assert reason.startswith("out of memory: ") and "training.batch_size" in reason
+    record = found[10_000_000]
+    assert record.reason.startswith("out of memory: ") and record.fault == "out_of_memory"
 
 
 def test_a_config_that_cannot_be_trained_fails_the_trial() -> None:

@@ -129,7 +129,7 @@ def test_trials_csv_has_a_column_for_each_parameter(
     trials = json.loads(study.spec.folder.results.read_text())["trials"]
     with study.spec.folder.trials.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    fixed = ["number", "state", "value", "std", "best_epoch", "epochs", "seconds", "reason"]
+    fixed = ["number", "state", "value", "std", "best_epoch", "epochs", "seconds", "reason", "fault"]
     assert list(rows[0]) == [*fixed, "model.hidden_size", "optimizer.lr"]
     for row, trial in zip(rows, trials, strict=True):
         told = {**{key: trial[key] for key in fixed}, **trial["params"]}

@@ -62,7 +62,8 @@ class FaultPolicy:
 def fault_of(error: Exception) -> Fault:
     """Return what a training raised as a fault."""
     if is_out_of_memory(error):
-        return Fault(OUT_OF_MEMORY, str(error) if isinstance(error, MlframeworkError) else said(error))
+        reason = str(error) if isinstance(error, MlframeworkError) else said(error)
+        return Fault(OUT_OF_MEMORY, f"out of memory: {reason.removeprefix('out of memory: ')}")
     if isinstance(error, MlframeworkError):
         return Fault("settings", str(error))
     text = str(error).strip().splitlines()
