@@ -1,6 +1,7 @@
 """What a process knows of its place among others, before there is any torch."""
 
 import io
+import json
 import os
 import pickle
 from collections.abc import Iterator
@@ -15,14 +16,16 @@ from torch import nn
 from mlframework.cli.ranks import led, require_one_process, with_processes
 from mlframework.config.yaml import Document
 from mlframework.data.batches import FetchTensors
-from mlframework.errors import ConfigError, TrainingError
+from mlframework.errors import ConfigError, OutOfMemoryError, TrainingError
 from mlframework.learners import distribution
 from mlframework.learners.base import n_threads
 from mlframework.learners.distribution import Alone, Ranks, build_distribution, device_of_rank
+from mlframework.learners.follower import _report
 from mlframework.learners.rank_norm import Counting, RankBatchNorm, with_rank_norms
 from mlframework.learners.ranks import Place, comparable, place, require_place
 from mlframework.learners.sending import _Pickler, _Unpickler
 from mlframework.learners.settings import StepSettings
+from mlframework.learners.team import _as_error
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
 
@@ -168,3 +171,19 @@ def test_arrays_go_beside_an_object_and_keep_their_keys() -> None:
     assert [key for key, _ in pickler.used.values()] == [0]
     found = _Unpickler(io.BytesIO(buffer.getvalue()), {0: array}).load()
     assert found["one"] is found["same"] is array and found["text"].tolist() == ["a", None]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "raised"),
+    [
+        (MemoryError("no room"), "memory", MemoryError),
+        (OutOfMemoryError("no room"), "memory", MemoryError),
+        (TrainingError("settings"), "user", TrainingError),
+        (ZeroDivisionError("ours"), "defect", RuntimeError),
+    ],
+)
+def test_what_a_rank_raised_is_raised_by_the_leader(error: Exception, kind: str, raised: type[Exception]) -> None:
+    report = json.loads(_report(error))
+    assert report["kind"] == kind
+    found = _as_error(3, report)
+    assert type(found) is raised and str(found).startswith(f"rank 3: {error}")

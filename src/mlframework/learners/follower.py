@@ -17,6 +17,7 @@ from mlframework.errors import MlframeworkError
 from mlframework.learners.group import Group, is_cut
 from mlframework.learners.ranks import Place, place
 from mlframework.learners.sending import Receiver, receive_bytes
+from mlframework.memory import is_out_of_memory
 
 _DONE = json.dumps({"kind": "done"})
 
@@ -83,10 +84,10 @@ def given_lrs(lrs: deque[float]) -> Iterator[float]:
 
 def _report(error: Exception) -> str:
     kind = "defect"
-    if isinstance(error, MlframeworkError):
-        kind = "user"
-    elif isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         kind = "memory"
+    elif isinstance(error, MlframeworkError):
+        kind = "user"
     elif is_cut(error):
         kind = "cut"
     text = str(error).strip() or type(error).__name__
