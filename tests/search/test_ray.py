@@ -46,9 +46,9 @@ class Nodes:
     def address(self) -> str:
         return str(self.machines.address)
 
-    def add(self, folder: Path | None = None, **resources: float) -> Any:
+    def add(self, folder: Path | None = None, environment: dict[str, str] | None = None, **resources: float) -> Any:
         """Add a node."""
-        environment = {NODE_FOLDER: str(folder)} if folder is not None else {}
+        environment = {**({NODE_FOLDER: str(folder)} if folder is not None else {}), **(environment or {})}
         return self.machines.add_node(
             include_dashboard=False, object_store_memory=80 * 2**20, env_vars=environment, **resources
         )
@@ -212,6 +212,20 @@ def test_what_no_node_has_is_an_error_that_says_what_they_have(nodes: Nodes, her
 def test_a_journal_that_a_node_does_not_see_is_an_error(nodes: Nodes, here: Path) -> None:
     with pytest.raises(MlframeworkError, match=r"node .* does not see the journal file"):
         _search(nodes, {"search.storage": "journal:///x.log", **OWN_DISK}, Watched(), count=1)
+
+
+@pytest.mark.slow
+def test_a_node_without_mlframework_is_an_error(nodes: Nodes, here: Path) -> None:
+    (here / "shadow" / "mlframework").mkdir(parents=True)
+    (here / "shadow" / "mlframework" / "__init__.py").write_text("import mlframework.is_not_here")
+    node = nodes.add(environment={"PYTHONPATH": str(here / "shadow")}, num_cpus=8)
+    try:
+        with pytest.raises(
+            RunError, match=r"node [\d.]+ can't import mlframework.* in the Python that `ray start` runs with"
+        ):
+            _search(nodes, {"search.resources.cpu": 8}, Watched(), proxy=True, count=1)
+    finally:
+        nodes.machines.remove_node(node)
 
 
 def test_a_cluster_that_is_not_there_is_an_error(here: Path) -> None:

@@ -165,7 +165,7 @@ class RayWorker:
         try:
             gone = self._listen(started)
         except RayActorError as error:
-            gone = _gone("killed", _of_actor(error))
+            gone = self._failed(error) if _cant_import(error) else _gone("killed", _of_actor(error))
         except RayTaskError as error:
             gone = self._failed(error.cause)
         except MlframeworkError as error:
@@ -184,11 +184,12 @@ class RayWorker:
             self._post(self._number, said)
             return _gone("error", str(error))
         text = str(error)
-        if "failed to import" in text or "No module named" in text:
+        if _cant_import(error):
             module = re.findall(r"No module named '([\w.]+)'", text)
+            node = re.search(r"\bip=([\w.:]+)", text)
             what = (
-                f"a node of the Ray cluster can't import {module[-1] if module else 'mlframework'}; install mlframework in the "
-                'Python that `ray start` runs with on every node: pip install "mlframework[all]"'
+                f"node {node[1] if node else 'of the Ray cluster'} can't import {module[-1] if module else 'mlframework'}; install "
+                'mlframework in the Python that `ray start` runs with on every node: pip install "mlframework[all]"'
             )
             return self._failed(RunError(what))
         return _gone("defect", f"{type(error).__name__}: {text}")
@@ -243,6 +244,10 @@ class RayWorker:
 
 def _gone(how: str, why: str) -> Event:
     return {"event": "gone", "how": how, "why": why}
+
+
+def _cant_import(error: BaseException) -> bool:
+    return "failed to import" in str(error) or "No module named" in str(error)
 
 
 def _of_actor(error: Exception) -> str:
