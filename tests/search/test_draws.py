@@ -212,7 +212,7 @@ elif point == "marked":
 elif point == "told":
     die_after(objective, "_tell", lambda a, _: redrawn(a[2]))
 else:
-    die_after(objective, "_open_trial", lambda *_: True)
+    die_after(objective, "open_trial", lambda *_: True)
 run_search(changes, resume=True)
 """
 
