@@ -25,7 +25,7 @@ from support.searches import Watched, run_search, tree, write_config, write_tabl
 
 pytest.importorskip("ray", reason="the extra ray is not installed")
 
-EPOCHS = 60
+EPOCHS = 80
 LONG = {"training.num_epochs": EPOCHS, "search.n_trials": 4}
 OWN_DISK = {"search.resources.gpu": 0.5}
 """Resources that only the node with a disk of its own has."""
@@ -109,8 +109,8 @@ def _values(end: SearchEnd) -> list[tuple[str, float | None]]:
 
 
 def _assert_gone_on(watched: Watched, number: int, killed_at: int, folder: Path) -> None:
-    """Assert that a trial was lost once and went on from its epoch."""
-    assert watched.lost == [number]
+    """Assert that a trial was lost once and went on from about its epoch."""
+    assert watched.lost.count(number) == 1
     assert [each[0] for each in watched.started].count(number) == 2
     lines = [json.loads(line) for line in (folder / f"trial_{number:04d}" / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, EPOCHS + 1))
@@ -119,26 +119,33 @@ def _assert_gone_on(watched: Watched, number: int, killed_at: int, folder: Path)
     assert max(heard) == EPOCHS and again < killed_at, f"{again} epochs were trained twice"
 
 
-def test_two_workers_share_a_study_and_the_trial_of_a_lost_one_goes_on(
+def test_two_workers_share_a_study_and_the_trials_of_lost_ones_go_on(
     nodes: Nodes, here: Path, own_disk: Path, postgres: NewDatabase, undisturbed: list[Any]
 ) -> None:
     """One works in the study's folder, the other one on a node with a disk of its own, which is lost with it."""
+    at: dict[int, int] = {}  # trials that are trained, and their epochs
     killed: list[int] = []
 
     def kill(number: int, epoch: int, value: float) -> None:
-        if epoch != 20 or killed or os.readlink(f"/proc/{(pid := _process_of(watched, number))}/cwd") != str(own_disk):
+        at[number] = epoch
+        trained = [each for each, last in at.items() if each not in watched.ended and 15 <= last <= EPOCHS - 20]
+        if killed or len(trained) < 2:
             return
-        killed.append(number)
-        # Ray's process: its worker notices, and leaves.
-        os.kill(_parent(pid), signal.SIGKILL)
+        killed.extend(trained)
+        for pid in [_process_of(watched, each) for each in trained]:
+            with_ray = os.readlink(f"/proc/{pid}/cwd") == str(own_disk)
+            # Of Ray's process the worker notices that it is gone, and leaves.
+            os.kill(_parent(pid) if with_ray else pid, signal.SIGKILL)
         shutil.rmtree(own_disk / "runs", ignore_errors=True)
 
     watched = Watched(on_epoch=kill)
     study, end = _search(nodes, {**LONG, "search.storage": postgres(), "search.resources.cpu": 2}, watched)
     assert end.why == "done"
     assert len({number for number, _, _ in watched.started}) == 4
+    assert sorted(watched.lost) == sorted(killed)
     folder = study.spec.folder.path
-    _assert_gone_on(watched, killed[0], 20, folder)
+    for number in killed:
+        _assert_gone_on(watched, number, 12, folder)
     assert {path.name for path in folder.iterdir()} >= {"best_config.yaml", "results.json", "trials.csv", "trial_0003"}
     assert not list(folder.glob(".ray-*"))
     assert "is process" in (folder / "workers" / "worker_1.log").read_text()

@@ -188,8 +188,8 @@ class RayWorker:
             module = re.findall(r"No module named '([\w.]+)'", text)
             node = re.search(r"\bip=([\w.:]+)", text)
             what = (
-                f"node {node[1] if node else 'of the Ray cluster'} can't import {module[-1] if module else 'mlframework'}; install "
-                'mlframework in the Python that `ray start` runs with on every node: pip install "mlframework[all]"'
+                f"node {node[1] if node else 'of the Ray cluster'} can't import {module[-1] if module else 'mlframework'}; "
+                'install mlframework in the Python that `ray start` runs with on every node: pip install "mlframework[all]"'
             )
             return self._failed(RunError(what))
         return _gone("defect", f"{type(error).__name__}: {text}")
