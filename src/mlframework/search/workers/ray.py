@@ -229,6 +229,8 @@ class RayWorker:
         return True
 
     def _take(self, event: Event, copies: bool) -> None:
+        import ray
+
         name = event["event"]
         if name == "log":
             self._log.write(event["text"])
@@ -236,7 +238,7 @@ class RayWorker:
             self._launcher.put(event["number"], event["parcel"])
         else:
             if copies and name == "trial_started":
-                self._relay.give.remote(event["number"], self._launcher.parcel(event["number"]))
+                ray.get(self._relay.give.remote(event["number"], self._launcher.parcel(event["number"])))
             if copies and name == "trial_ended":
                 self._launcher.write_outputs()
             self._post(self._number, event)

@@ -148,15 +148,27 @@ class Relay:
             self._said.put({"event": "log", "text": text})
 
     def _read_events(self, stream: IO[bytes], log: threading.Thread) -> None:
+        broken: OSError | None = None
         for line in stream:
-            # A line that a kill cut short says nothing.
-            with suppress(ValueError):
+            try:
                 self._pass_on(json.loads(line))
+            except ValueError:
+                continue  # a line that a kill cut short says nothing
+            except OSError as error:
+                # The worker waits for an answer that it can't be given.
+                broken = error
+                self.kill()
+                break
         assert self._process is not None
         how, why = how_it_ended(self._process.wait())
         log.join(timeout=2.0)  # what the worker started may hold its stderr open
-        if self._copies and self._trial is not None:
-            self._send(self._trial, at_once=True, has_ended=False)
+        if broken is not None:
+            message = f"node {_node()}: {broken.filename}: cannot be read: {broken.strerror}"
+            self._said.put({"event": "error", "kind": "RunError", "message": message})
+            how = "error"
+        elif self._copies and self._trial is not None:
+            with suppress(OSError):  # what was sent before has to do
+                self._send(self._trial, at_once=True, has_ended=False)
         self._said.put({"event": "gone", "how": how, "why": f"{why} on node {_node()}"})
 
     def _pass_on(self, event: Event) -> None:
