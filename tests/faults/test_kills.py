@@ -13,13 +13,13 @@ Record = Callable[[str, object], None]
 N_ROUNDS = int(os.environ.get("MLFRAMEWORK_ROUNDS", "50"))
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def test_a_few_rounds(kind: str, here: Path, request: pytest.FixtureRequest, record_property: Record) -> None:
-    rounds = Rounds(url_of(kind, request), n_trials=8, seed=1)
-    rounds.run(3)
+    rounds = Rounds(url_of(kind, request), n_trials=6, seed=1)
+    rounds.run(2)
     rounds.check()
     record_property("counts", str(rounds.counts))
-    assert rounds.counts.rounds == 3
+    assert rounds.counts.rounds == 2
 
 
 @pytest.mark.slow

@@ -66,6 +66,7 @@ def test_twenty_seconds_without_a_database(server: Server, here: Path, mode: str
     check_complete(search, 16)
 
 
+@pytest.mark.slow
 def test_a_database_that_stays_away_ends_the_search_and_costs_no_trial(server: Server, here: Path) -> None:
     search = started(server, 2, **{"search.storage_patience": 2})
     server.stop("fast")

@@ -47,7 +47,9 @@ def trials() -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_workers_leave_with_their_parent_and_the_search_goes_on_later(
     number: signal.Signals, code: int, here: Path
 ) -> None:
