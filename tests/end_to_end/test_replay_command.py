@@ -273,7 +273,7 @@ def test_a_failure_in_the_middle_is_waited_for(call: Callable[[str], Ended], mon
 
     with monkeypatch.context() as patch:
         patch.setattr(TorchLearner, "train_epoch", breaks)
-        run_search({"search.n_trials": 1, "training.num_epochs": 5})
+        run_search({"search.n_trials": 1, "training.num_epochs": 5, "search.retries": 0})
         for gone in (False, True):
             if gone:
                 shutil.move(STUDY / "trial_0000", "kept")

@@ -356,7 +356,7 @@ def test_reasons_are_shown_as_they_are(main: Callable[[str], Ended], monkeypatch
 
     def breaking(self: Mlp, *arguments: Any) -> Any:
         if self.hidden_size == 5:
-            raise RuntimeError("[enforce fail] at [/here]")
+            raise ValueError("[enforce fail] at [/here]")
         return build(self, *arguments)
 
     monkeypatch.setattr(Mlp, "build", breaking)
@@ -364,7 +364,9 @@ def test_reasons_are_shown_as_they_are(main: Callable[[str], Ended], monkeypatch
     write_config({"search_space": space, "search.sampler": {"type": "GridSampler"}})
     end = main("ml-search --config config.yaml")
     assert end.code == 0
-    assert end.out.count("RuntimeError: [enforce fail] at [/here]") == 2, "when it failed, and at the end"
+    assert end.out.count("ValueError: [enforce fail] at [/here]") == 3, (
+        "when it was tried again, when it failed, and at the end"
+    )
 
 
 @pytest.mark.parametrize(

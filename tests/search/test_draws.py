@@ -251,8 +251,15 @@ def test_two_workers_share_the_places_of_a_constrained_search() -> None:
 
     def join(_number: int, _epoch: int, _value: float) -> None:
         if not joined:
-            joined.append(run_search(CHANGES, resume=True)[1].why)
+            joined.append("joined")
+            with pytest.raises(KeyboardInterrupt):
+                run_search(CHANGES, resume=True, watcher=Watched(on_wait=leave))
+
+    def leave(n_trials: int) -> None:
+        """Wait no longer for the one trial that is being trained by who waits for this."""
+        joined.append(f"waits for {n_trials}")
+        raise KeyboardInterrupt
 
     end = search(mine, _load, Watched(join))
-    assert (end.why, joined) == ("done", ["others"])
+    assert (end.why, joined) == ("done", ["joined", "waits for 1"])
     assert_whole(mine, 6)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from mlframework.config.override import get, override
-from mlframework.config.yaml import Document
 from mlframework.errors import ConfigError, Problem
 from mlframework.learners.ranks import LIKE_STANDARD, place
+
+if TYPE_CHECKING:
+    from mlframework.config.yaml import Document
 
 
 def led(command: Callable[[], None]) -> Callable[[], None]:
@@ -36,6 +38,8 @@ def with_processes(document: Document, overrides: Mapping[str, str]) -> Document
     Raises:
         ConfigError: it is one that computes in another way.
     """
+    from mlframework.config.override import get, override
+
     key = "training.trainer_type"
     asked = overrides.get(key, overrides.get("trainer_type"))
     if asked is None:

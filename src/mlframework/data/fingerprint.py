@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import repeat
@@ -21,6 +21,7 @@ import numpy as np
 
 from mlframework.config.base import Config
 from mlframework.config.decode import decode
+from mlframework.config.override import get
 from mlframework.config.yaml import Document
 from mlframework.data import AnyConfig, DataConfig
 from mlframework.data.image_files import MAX_THREADS, scan_image_folder
@@ -147,7 +148,10 @@ def fingerprint_of(tree: Mapping[str, Any]) -> Fingerprint | None:
     """
     if "data" not in tree:
         return None
-    return fingerprint(decode(_DataSection, Document({"data": tree["data"]})).data)
+    found = fingerprint(decode(_DataSection, Document({"data": tree["data"]})).data)
+    # As it is written: what a `${VAR}` stands for gets into no file.
+    written = [replace(source, path=str(get(tree, source.setting) or source.path)) for source in found.sources]
+    return Fingerprint(tuple(written))
 
 
 def fingerprint(config: AnyConfig) -> Fingerprint:

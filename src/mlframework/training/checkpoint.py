@@ -142,7 +142,7 @@ class Checkpoints:
         starts = tuple(f".{path.name}." for path in (self.best, self.last, self.previous))
         try:
             return [path for path in self.folder.iterdir() if path.name.startswith(starts)]
-        except FileNotFoundError:  # there was none, or another process has just removed it
+        except (FileNotFoundError, NotADirectoryError):  # there was none, or another process has just removed it
             return []
 
     def _clear(self) -> None:
