@@ -227,7 +227,7 @@ def test_an_interrupted_search_ends_as_an_undisturbed_one(interrupted: Interrupt
 # Several processes
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize("kind", [pytest.param("sqlite", marks=pytest.mark.slow), "postgres"])
 def test_two_processes_share_a_study(
     main: Callable[[str], Ended], here: Path, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -175,6 +175,7 @@ def test_dropout_is_another_one_on_each_rank_and_in_each_epoch(team: Team, make_
     assert len(set(losses)) == 3
 
 
+@pytest.mark.slow
 def test_the_learning_rate_finder_finds_the_same(team: Team, make_config: MakeConfig) -> None:
     sweep = Sweep(num_steps=30)
     expected = find_lr(learner_of(make_config("mlp classification")), sweep)

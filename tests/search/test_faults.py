@@ -413,11 +413,16 @@ def test_tpe_draws_fewer_where_memory_ran_out(seeds: list[int]) -> None:
     "algorithm",
     [
         "TPESampler",
-        "HyperoptSampler",
-        "CmaEsSampler",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("NSGAIISampler", "GPSampler", "QMCSampler", "BoTorchSampler")
+            for name in (
+                "HyperoptSampler",
+                "CmaEsSampler",
+                "NSGAIISampler",
+                "GPSampler",
+                "QMCSampler",
+                "BoTorchSampler",
+            )
         ),
     ],
 )

@@ -67,7 +67,11 @@ def test_what_does_not_fit_is_said_with_its_place(changes: Mapping[str, Any], me
     assert said.startswith("config.yaml:")
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+# BoTorch takes three quarters of a minute for it.
+SLOW = [pytest.param(name, marks=pytest.mark.slow) if name == "BoTorchSampler" else name for name in SAMPLERS]
+
+
+@pytest.mark.parametrize("name", SLOW)
 def test_every_sampler_searches_for_several_or_is_refused_by_name(name: str) -> None:
     settings: dict[str, Any] = {"type": name}
     fields = SAMPLERS[name].model_fields
