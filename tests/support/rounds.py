@@ -31,7 +31,7 @@ class Counts:
         taken_up: trials that were gone on with, each time.
         from_epoch: of those, how often from a later epoch than the first.
         lost: finished trials that were not there afterwards.
-        duplicates: trials whose last epoch was trained twice, or whose draw was trained twice to the end.
+        duplicates: ends that were told twice, last epochs that were trained twice, draws that more than one trial had.
     """
 
     rounds: int = 0
@@ -148,7 +148,9 @@ class Rounds:
         for record in found:
             lines = study.spec.folder.trial(record.number).metrics.read_text().splitlines()
             assert [json.loads(line)["epoch"] for line in lines] == list(range(1, N_EPOCHS + 1)), record.number
-        assert not list(Path().rglob(".*.??????*")), "nothing half-written is left"
+        # A kill may leave the hidden file that a writer has begun; what has its name is whole.
+        for path in study.spec.folder.path.rglob("[!.]*.json"):
+            assert json.loads(path.read_text()), path
         _, undisturbed = run_search(
             {**self._changes, "search.study_name": "undisturbed", "search.storage": "journal:///u.log"}
         )
@@ -165,11 +167,11 @@ class Rounds:
         self.counts.lost = len([number for number in ended if number not in found or found[number].state != "complete"])
 
     def _count_duplicates(self, events: list[dict[str, Any]]) -> None:
-        lasts = Counter(event["trial"] for event in events if event["event"] == "epoch" and event["epoch"] == N_EPOCHS)
-        again = [number for number, count in lasts.items() if count > 1]
+        ends = Counter(event["trial"] for event in events if event["event"] == "ended")
+        lasts = Counter(number for number, epoch in trained(events) if epoch == N_EPOCHS)
         draws = {(event["trial"], json.dumps(event["params"])) for event in events if event["event"] == "started"}
         trials_of = Counter(params for _, params in draws)
-        self.counts.duplicates = len(again) + sum(count - 1 for count in trials_of.values())
+        self.counts.duplicates = sum(count - 1 for counts in (ends, lasts, trials_of) for count in counts.values())
 
     def _count_taken_up(self, events: list[dict[str, Any]]) -> None:
         last: dict[int, int] = {}
@@ -185,3 +187,24 @@ class Rounds:
                     self.counts.from_epoch += event["epoch"] > 1
                     assert event["epoch"] >= last[number], f"trial {number} went back behind epoch {last[number]}"
                 last[number] = event["epoch"]
+
+
+def trained(events: list[dict[str, Any]]) -> list[tuple[int, int]]:
+    """Return the trial and the number of each epoch that was trained.
+
+    The first epoch that is heard of a trial that is taken up is the one that its checkpoint had: it is told again, since its
+    former owner may have died before it could, and is not trained. Without a checkpoint that is the first one, which is.
+    """
+    found: list[tuple[int, int]] = []
+    begun: set[int] = set()
+    again: set[int] = set()
+    for event in events:
+        number = event.get("trial")
+        if event["event"] == "started":
+            again.update({number} & begun)
+            begun.add(number)
+        elif event["event"] == "epoch":
+            if number not in again or event["epoch"] == 1:
+                found.append((number, event["epoch"]))
+            again.discard(number)
+    return found
