@@ -22,7 +22,7 @@ from mlframework import plans
 from mlframework.config import yaml
 from mlframework.config.decode import decode
 from mlframework.data.splits import Splits
-from mlframework.errors import DataError, RunError, StorageError, Terminated
+from mlframework.errors import DataError, RunError, StorageError, StudyError, Terminated
 from mlframework.experiment import ExperimentConfig, RunResult, load_data
 from mlframework.folds import CrossValidation
 from mlframework.metrics import direction_of
@@ -450,6 +450,26 @@ def test_who_lost_a_trial_writes_nothing_more_into_its_folder() -> None:
     assert watcher.lost == [0]
     folder = study.spec.folder.trial(0)
     assert len(folder.metrics.read_text().splitlines()) == 2, "the third epoch was trained and not written"
+
+
+@pytest.mark.parametrize("change", ["other", "gone"])
+def test_data_that_changes_meanwhile_ends_the_search_before_the_next_trial(change: str) -> None:
+    kept = write_config().with_name("table.csv").read_text()
+
+    def edit(number: int, epoch: int, _value: float) -> None:
+        if (number, epoch) == (0, 2):
+            Path("table.csv").unlink()
+            if change == "other":
+                Path("table.csv").write_text(kept.rsplit("\n", 2)[0] + "\n")
+
+    said = {"other": (StudyError, "61 lines then, 60 lines now"), "gone": (DataError, "there is no such file")}[change]
+    study = open_search()
+    with pytest.raises(said[0], match=said[1]):
+        search(study, _load, Watched(edit))
+    assert states(study) == ["COMPLETE"], "the trial that was trained on the former data counts; no other has begun"
+    Path("table.csv").write_text(kept)
+    again, end = run_search(resume=True)
+    assert (end.why, states(again)) == ("done", ["COMPLETE"] * 3)
 
 
 def test_a_storage_that_breaks_ends_the_search_with_one_message() -> None:

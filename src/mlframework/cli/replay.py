@@ -74,8 +74,9 @@ def run_replay(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> N
     Raises:
         ReplayDiverged: it comes to something else.
     """
-    from mlframework.config.override import override
+    from mlframework.config.override import get, override
     from mlframework.data.fingerprint import fingerprint_of
+    from mlframework.learners.ranks import require_place
     from mlframework.replay.original import find_original
     from mlframework.replay.run import refuse_other_data, replay
 
@@ -83,6 +84,7 @@ def run_replay(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> N
     changes = {_ALLOWED[name]: value for name, value in overrides.items()}
     original = find_original(arguments.replay, changes.pop("storage", None))
     tree = override(dict(original.tree), changes)
+    require_place(get(tree, "training.trainer_type") or "standard")
     changed = refuse_other_data(original.name, original.data, fingerprint_of(tree), arguments.accept_data_change)
     screen.print(
         f"{original.name}: {original.state}, {original.n_epochs} epochs stored; training it again", soft_wrap=True

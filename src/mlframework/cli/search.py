@@ -150,7 +150,7 @@ def _search(read: ReadConfig, study: OpenStudy, workers: Workers, arguments: arg
         screen.print(line)
     resume = _resuming(read, study.n_trials, arguments)
     console.say_on_interrupt(
-        f"finished trials are kept, the present one goes on from its last epoch; go on with: {resume}"
+        f"finished trials are kept, what is being trained goes on from its last epoch; go on with: {resume}"
     )
     with SearchScreen(screen, study) as watcher:
         end = search_as(study, read, workers, load, watcher)

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from mlframework.cli.front_table import about_choice, print_front
+from mlframework.learners.ranks import torchrun
 from mlframework.search.duplicates import REDRAWN_STATES
 from mlframework.search.failed_trials import grouped
 from mlframework.search.feasibility import is_feasible, shares
@@ -125,7 +126,7 @@ def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord
     for line in grouped(records):
         console.print(f"failed: {line}", markup=False)
     console.print(
-        f"\ntrain it:  ml-train --config {folder.best_config}\n"
+        f"\ntrain it:  {torchrun(study.spec.space.base)}ml-train --config {folder.best_config}\n"
         f"see it:    ml-visualise --mode search --study-name {study.spec.name}\n"
         f"read it:   {folder.results}, {folder.trials}"
         + ("" if study.spec.goal.is_single else f", {folder.pareto_csv}, {folder.pareto}/")

@@ -53,6 +53,14 @@ def place() -> Place | None:
     return Place(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
 
 
+def torchrun(tree: Mapping[str, Any]) -> str:
+    """Return what a command that trains a config begins with: torchrun, where the config is distributed, else nothing."""
+    here = place()
+    if (tree.get("training") or {}).get("trainer_type") != "distributed":
+        return ""
+    return f"torchrun --standalone --nproc-per-node {here.world if here is not None else 2} --no-python "
+
+
 def require_place(trainer_type: str) -> None:
     """Check that as many processes were started as `training.trainer_type` needs.
 

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from mlframework.errors import MlframeworkError, RunError
+from mlframework.errors import MlframeworkError, RunError, StorageError
 from mlframework.search.cleaning import clean
 from mlframework.search.failed_trials import refuse_hopeless
+from mlframework.search.lease import Lease
 from mlframework.search.objective import Trainer, Watcher, run_place
 from mlframework.search.pareto import write_front
+from mlframework.search.recorded import refuse_data_changed_meanwhile
 from mlframework.search.results import TrialRecord, write_best, write_results
 from mlframework.search.storage import translated
 from mlframework.search.study import OpenStudy
@@ -41,6 +43,7 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
         TrainingError: so many trials failed one after the other that the search can't work.
         RunError: the study's folder cannot be written.
         StorageError: the storage does not answer.
+        StudyError, DataError: the data has changed meanwhile, or is gone.
     """
     study.patience.say = watcher.news
     started = time.monotonic()
@@ -55,6 +58,7 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
         if lease is not None:
             waiting = set()
             with outputs_written(study):
+                _check_data(study, lease)
                 mine = run_place(study, lease, trainer, watcher)
             refuse_hopeless(study, known)
         elif pending:
@@ -63,6 +67,18 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
             records = write_outputs(study)
             return SearchEnd("others" if waiting or not _ends_with(study, mine) else "done", records)
     return SearchEnd("timeout", write_outputs(study))
+
+
+def _check_data(study: OpenStudy, lease: Lease) -> None:
+    """Begin no trial on other data than the study's; a place that was claimed for it is let go."""
+    try:
+        with translated(study.spec.storage):
+            refuse_data_changed_meanwhile(study.spec.name, study.study, study.spec.space.base)
+    except BaseException:
+        study.patience.hurry()
+        with suppress(StorageError), translated(study.spec.storage):
+            study.leases.release(lease)
+        raise
 
 
 def _wait(known: set[int], places: set[int], watcher: Watcher) -> set[int]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlframework.config.override import get, override
-from mlframework.data.fingerprint import Fingerprint
+from mlframework.data.fingerprint import Fingerprint, fingerprint_of
 from mlframework.environment import differences, environment
 from mlframework.errors import DataError, StudyError
 from mlframework.learners.ranks import comparable
@@ -114,6 +114,18 @@ def refuse_other_data(name: str, before: Record, data: Fingerprint | None, accep
             "--accept-data-change (in Python accept_data_change=True)"
         )
     return changed
+
+
+def refuse_data_changed_meanwhile(name: str, study: Study, base: Mapping[str, Any]) -> None:
+    """Refuse to begin another trial of a running search on other data than its trials were trained on.
+
+    Raises:
+        StudyError: the data has changed since the study was opened.
+        DataError: it is not there any more.
+    """
+    data = fingerprint_of(base)
+    if data is not None:
+        refuse_other_data(name, Record.of(study.user_attrs), data, accept_change=False)
 
 
 def refuse_other_settings(
