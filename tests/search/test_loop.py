@@ -38,7 +38,7 @@ from mlframework.search.storage import open_storage
 from mlframework.search.study import OpenStudy
 from mlframework.training.callbacks import Callback
 from support.recommenders import search_log
-from support.searches import LR, Watched, open_search, run_search
+from support.searches import LR, Watched, open_search, run_search, write_config
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -454,20 +454,20 @@ def test_who_lost_a_trial_writes_nothing_more_into_its_folder() -> None:
 
 @pytest.mark.parametrize("change", ["other", "gone"])
 def test_data_that_changes_meanwhile_ends_the_search_before_the_next_trial(change: str) -> None:
-    kept = write_config().with_name("table.csv").read_text()
+    kept = write_config().with_name("table.csv").read_bytes()
 
     def edit(number: int, epoch: int, _value: float) -> None:
         if (number, epoch) == (0, 2):
             Path("table.csv").unlink()
             if change == "other":
-                Path("table.csv").write_text(kept.rsplit("\n", 2)[0] + "\n")
+                Path("table.csv").write_bytes(b"".join(kept.splitlines(keepends=True)[:-1]))
 
     said = {"other": (StudyError, "61 lines then, 60 lines now"), "gone": (DataError, "there is no such file")}[change]
     study = open_search()
     with pytest.raises(said[0], match=said[1]):
         search(study, _load, Watched(edit))
     assert states(study) == ["COMPLETE"], "the trial that was trained on the former data counts; no other has begun"
-    Path("table.csv").write_text(kept)
+    Path("table.csv").write_bytes(kept)
     again, end = run_search(resume=True)
     assert (end.why, states(again)) == ("done", ["COMPLETE"] * 3)
 
