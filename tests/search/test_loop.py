@@ -472,6 +472,17 @@ def test_data_that_changes_meanwhile_ends_the_search_before_the_next_trial(chang
     assert (end.why, states(again)) == ("done", ["COMPLETE"] * 3)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_a_storage_whose_file_is_removed_ends_the_search(kind: str) -> None:
+    def remove(number: int, epoch: int, _value: float) -> None:
+        if (number, epoch) == (0, 2):
+            Path("studies.db").unlink()
+
+    study = open_search({"search.storage": f"{kind}:///studies.db"})
+    with pytest.raises(StorageError, match="was removed"):
+        search(study, _load, Watched(remove))
+
+
 def test_a_storage_that_breaks_ends_the_search_with_one_message() -> None:
     study = open_search()
 

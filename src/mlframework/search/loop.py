@@ -11,9 +11,10 @@ from mlframework.search.failed_trials import refuse_hopeless
 from mlframework.search.lease import Lease
 from mlframework.search.objective import Trainer, Watcher, run_place
 from mlframework.search.pareto import write_front
+from mlframework.search.patience import PatientStorage
 from mlframework.search.recorded import refuse_data_changed_meanwhile
 from mlframework.search.results import TrialRecord, write_best, write_results
-from mlframework.search.storage import translated
+from mlframework.search.storage import require_file, translated
 from mlframework.search.study import OpenStudy
 from mlframework.search.training_run import LoadSplits, trainer_of_configs
 
@@ -58,7 +59,7 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
         if lease is not None:
             waiting = set()
             with outputs_written(study):
-                _check_data(study, lease)
+                _check_ground(study, lease)
                 mine = run_place(study, lease, trainer, watcher)
             refuse_hopeless(study, known)
         elif pending:
@@ -69,10 +70,12 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
     return SearchEnd("timeout", write_outputs(study))
 
 
-def _check_data(study: OpenStudy, lease: Lease) -> None:
-    """Begin no trial on other data than the study's; a place that was claimed for it is let go."""
+def _check_ground(study: OpenStudy, lease: Lease) -> None:
+    """Begin no trial on other data than the study's, or in a storage that is gone; a place that was claimed is let go."""
     try:
         with translated(study.spec.storage):
+            if isinstance(study.study._storage, PatientStorage):  # and not a proxy of one on another machine
+                require_file(study.spec.storage)
             refuse_data_changed_meanwhile(study.spec.name, study.study, study.spec.space.base)
     except BaseException:
         study.patience.hurry()

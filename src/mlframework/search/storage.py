@@ -41,6 +41,20 @@ def file_of(url: str) -> Path | None:
     return Path(found[1]) if found else None
 
 
+def require_file(url: str) -> None:
+    """Raise where the file of a storage is gone: what is still written into it nobody can read afterwards.
+
+    Raises:
+        StorageError: it was removed while it was in use.
+    """
+    path = file_of(url)
+    if path is not None and not path.name.startswith((":", "file:")) and not path.exists():
+        raise StorageError(
+            f"search.storage: {masked(url)} was removed while its search goes on; the trials so far are in the study's "
+            "results.json and trials.csv, and another study can learn from those by search.warm_start"
+        )
+
+
 def open_storage(url: str) -> BaseStorage:
     """Open a storage.
 
