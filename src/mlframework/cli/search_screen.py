@@ -103,7 +103,8 @@ def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord
     counts = {state: sum(record.state == state for record in records) for state in _COLOURS}
     shown = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     folder = study.spec.folder
-    console.print(f"\n{sum(record.counts for record in records)} trials: {shown}{_beside(records)}")
+    total = sum(record.counts for record in records)
+    console.print(f"\n{total} trial{'' if total == 1 else 's'}: {shown}{_beside(records)}")
     if study.spec.most_trials is not None and sum(counts[s] for s in _ENDED) >= study.spec.most_trials:
         console.print(f"{_all_combinations(study)}: the search has tried them all")
     if isinstance(study.spec.sampler, GridSampler):

@@ -214,7 +214,7 @@ class TorchLearner:
             self._stepping.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
             self._stepping.schedule.load_state_dict(state["schedule"])
             self._stepping.precision.load_state_dict(state["precision"])
-            self._stepping.splitting.load_state_dict(state["splitting"])
+            self._stepping.splitting.load_state_dict(state.get("splitting", {}))
             self._watched = state["watched"]
             torch.set_rng_state(state["rng"])
             if state["rng_cuda"] and torch.cuda.is_available():
