@@ -61,6 +61,8 @@ class Rounds:
     def __init__(self, url: str, n_trials: int, seed: int) -> None:
         self._changes: dict[str, Any] = {
             "training.num_epochs": N_EPOCHS, "model.dropout": 0.2, "search.n_trials": n_trials,
+            # Killed at random, a trial may be hit three times before it has begun: that would be held against it.
+            "search.retries": 50,
         }  # fmt: skip
         self.config = write_config({**self._changes, "search.storage": url})
         self.heard = Path("heard.jsonl")
