@@ -12,6 +12,8 @@ from support.postgres import Server, running_server
 from support.running import Running
 from support.searches import write_config
 
+# Seconds without a server: they are what is tested, and nothing is waited for by them.
+SHORT_OUTAGE, LONG_OUTAGE = 3, 20
 STUDY = Path("runs/optuna_studies/tiny_optimization")
 
 
@@ -49,7 +51,7 @@ def check_complete(search: Running, n_trials: int) -> None:
 def test_a_search_goes_on_when_the_database_is_back(server: Server, here: Path) -> None:
     search = started(server, 2)
     server.stop("immediate")
-    time.sleep(3)
+    time.sleep(SHORT_OUTAGE)
     server.start()
     check_complete(search, 8)
     assert search.out.count("does not answer: waiting for it, up to 300 s") == 1, "said once, whoever noticed"
@@ -61,7 +63,7 @@ def test_twenty_seconds_without_a_database(server: Server, here: Path, mode: str
     # The leases run out meanwhile: all the same nobody takes a trial from one who lives.
     search = started(server, 4, **{"search.lease_seconds": 10})
     server.stop(mode)
-    time.sleep(20)
+    time.sleep(LONG_OUTAGE)
     server.start()
     check_complete(search, 16)
 
