@@ -6,7 +6,6 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,10 @@ import pytest
 
 from mlframework.cli import console, train
 from mlframework.config import yaml
+from support.running import Ended
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 Tree = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture

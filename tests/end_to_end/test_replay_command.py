@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,10 @@ from mlframework.config import yaml
 from mlframework.learners.torch import TorchLearner
 from mlframework.runs import read_json
 from support.recommenders import search_log
+from support.running import Ended
 from support.searches import Watched, run_search, tree, write_config, write_table
 
 STUDY = Path("runs/optuna_studies/tiny_optimization")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture

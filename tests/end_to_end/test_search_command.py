@@ -20,21 +20,13 @@ from mlframework.cli import search as command
 from mlframework.models.mlp import Mlp
 from mlframework.search import loop
 from mlframework.search.storage import open_storage
+from support.running import Ended
 from support.searches import open_search, write_config
 
 PROGRAMS = Path(sys.executable).parent
 STUDY = Path("runs/optuna_studies/tiny_optimization")
 PATIENCE = 240  # seconds after which something that has to happen is said not to have happened
 SLOW = {"training.num_epochs": 40, "training.batch_size": 1}  # long enough to be interrupted in the middle
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 class Running:

@@ -11,7 +11,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,11 @@ import mlframework
 from mlframework.cli import console, train
 from mlframework.config import yaml
 from mlframework.runs import read_json
+from support.running import Ended
 
 ML_TRAIN = str(Path(sys.executable).with_name("ml-train"))
 PATIENCE = 120  # seconds after which something that was waited for will not come any more
 Tree = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
