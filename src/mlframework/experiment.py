@@ -13,17 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from mlframework.artifact import describe_artifact, write_ranking
-from mlframework.config import schema, yaml
+from mlframework.config import yaml
 from mlframework.config.base import Config
-from mlframework.config.override import get
 from mlframework.config.secrets import masked
 from mlframework.data import DataConfig, load_splits
 from mlframework.data.fingerprint import Fingerprint, fingerprint_of
-from mlframework.data.images import ImageExamples
 from mlframework.data.splits import Splits
 from mlframework.environment import environment
 from mlframework.errors import TrainingError
@@ -39,10 +36,9 @@ from mlframework.training.callbacks import Callback, History, early_stop
 from mlframework.training.checkpoint import Checkpoints
 from mlframework.training.config import TrackingConfig, TrainingConfig
 from mlframework.training.loop import Fit, fit
-from mlframework.training.tracking.board import Samples, TensorBoardTracker
+from mlframework.training.tracking.start import trackers_of
 
 Weights = Literal["best", "last"]
-_N_SAMPLES = 16
 
 
 class ExperimentConfig(Config):
@@ -223,16 +219,13 @@ def _fit(
     checkpoints = Checkpoints(run.checkpoints, _identity(config))
     checkpoints.resume(learner, history)
     write_lines(run.metrics, [record.to_dict() for record in history.records])
-    trackers: list[Callback] = [_MetricsFile(run)]
-    if config.tracking.tensorboard:
-        trackers.append(TensorBoardTracker(run.path, _hparams(config, run), _samples(splits)))
     plan = Fit(
         learner=learner,
         num_epochs=num_epochs,
         evaluate=splits.val is not None,
         stop=stop,
         checkpoints=checkpoints,
-        callbacks=[*trackers, *callbacks],
+        callbacks=[_MetricsFile(run), *trackers_of(config, config.tracking, run, splits), *callbacks],
     )
     reason = fit(plan, history)
     best, last = history.best, history.records[-1]
@@ -347,26 +340,6 @@ def _identity(config: ExperimentConfig) -> str:
         if section is not None:
             del section["path"]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-
-
-def _hparams(config: ExperimentConfig, run: RunDir) -> dict[str, Any]:
-    tree = config.model_dump()
-    written = yaml.read(run.config).tree if run.config.is_file() else {}
-    found: dict[str, Any] = {}
-    for leaf in schema.leaves(ExperimentConfig, tree):
-        if leaf.key.split(".")[0] in ("seed", "data", "model", "training", "optimizer", "scheduler"):
-            value = get(tree, leaf.key)
-            # What stands for a variable is not written down, only its name.
-            found[leaf.key] = get(written, leaf.key, value) if isinstance(value, str) else value
-    return found
-
-
-def _samples(splits: Splits[Any]) -> Samples | None:
-    examples = splits.train
-    if not isinstance(examples, ImageExamples):
-        return None
-    rows = np.linspace(0, len(examples) - 1, min(_N_SAMPLES, len(examples))).astype(np.int64)
-    return examples.pixels[rows], [examples.class_names[target] for target in examples.targets[rows]]
 
 
 def _now() -> str:

@@ -1,19 +1,17 @@
-"""`ml-visualise`: draw what happened."""
+"""`ml-visualise`: draw what happened. What a mode does stands in `cli/modes/`, a file each."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlframework.cli import console
 from mlframework.cli.options import Parser
-from mlframework.errors import ConfigError, PlotError, Problem
+from mlframework.errors import ConfigError, Problem
 from mlframework.registry import nearest
-
-if TYPE_CHECKING:
-    from mlframework.visualise.draw_all import Outcome
 
 PLOT_TYPES = (
     "optimization_history", "param_importances", "importance_significance", "folds", "slice", "contour", "parallel_coordinate",
@@ -21,6 +19,43 @@ PLOT_TYPES = (
 )  # fmt: skip
 RUN_PLOT_TYPES = ("curves", "recall_at_k", "popularity")
 FORMATS = ("html", "png")
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What `--mode` chooses.
+
+    Attributes:
+        shows: what it shows, for the help.
+        given: what stands on the command line without an option: "RUN", "CONFIG", or None for nothing.
+        about: what that is.
+        at_least: how many of them it takes at least; one, unless it takes several.
+        options: the options that it has a use for, by their name in the arguments; every other one is refused.
+        needs: what cannot be left out, and what it is.
+        plots: what `--plot-type` may name.
+    """
+
+    shows: str
+    given: str | None = None
+    about: str = ""
+    at_least: int = 1
+    options: tuple[str, ...] = ()
+    needs: tuple[tuple[str, str], ...] = ()
+    plots: tuple[str, ...] = ()
+
+
+MODES = {
+    "search": Mode(
+        "the trials of a study",
+        options=("study_name", "plot_type", "params", "metric", "format", "storage"),
+        needs=(("study_name", "the name of the study"),),
+        plots=PLOT_TYPES,
+    ),
+    "run": Mode(
+        "one run", given="RUN", about="the run's folder", options=("run", "plot_type", "format"), plots=RUN_PLOT_TYPES
+    ),
+}
+"""Name to mode; `cli/modes/<name>.py` has its `show(arguments)`."""
 
 
 def main() -> None:
@@ -31,13 +66,13 @@ def main() -> None:
 def _parser() -> Parser:
     parser = Parser("ml-visualise", "Draw a study or a run: interactive HTML, and PNG, into its folder.")
     parser.usage = "%(prog)s --mode search --study-name S [options]\n       %(prog)s --mode run RUN [options]"
-    parser.add_argument("run", nargs="?", metavar="RUN", help="with --mode run: the run's folder")
+    parser.add_argument("given", nargs="*", metavar="RUN", help=f"with --mode {_modes_with('run')}: the run's folder")
     parser.add_argument(
-        "--mode", choices=["search", "run"], required=True,
-        help="what to draw: search, the trials of a study; run, one run",
+        "--mode", choices=list(MODES), required=True,
+        help="what to draw: " + "; ".join(f"{name}, {mode.shows}" for name, mode in MODES.items()),
     )  # fmt: skip
-    parser.add_argument("--run", dest="run_option", metavar="RUN", help="the same as RUN")
-    parser.add_argument("--study-name", metavar="S", help="with --mode search: the study")
+    parser.add_argument("--run", metavar="RUN", help="the same as RUN")
+    parser.add_argument("--study-name", metavar="S", help=f"with --mode {_modes_with('study_name')}: the study")
     parser.add_argument(
         "--plot-type", nargs="+", metavar="T", default=[], type=_one_of((*PLOT_TYPES, *RUN_PLOT_TYPES)),
         help=f"search: {', '.join(PLOT_TYPES)} (default: all that fit the study but folds, and "
@@ -57,7 +92,7 @@ def _parser() -> Parser:
         "--format",
         nargs="+",
         metavar="F",
-        default=list(FORMATS),
+        default=[],
         type=_one_of(FORMATS),
         help="html, png (default: both)",
     )
@@ -82,11 +117,16 @@ def _one_of(names: Sequence[str]) -> Callable[[str], str]:
     return read
 
 
+def _modes_with(option: str) -> str:
+    return " or ".join(name for name, mode in MODES.items() if option in mode.options)
+
+
 def _main() -> None:
     arguments = _parser().parse_args()
     _check(arguments)
-    outcomes = _draw_study(arguments) if arguments.mode == "search" else _draw_run(arguments)
-    _report(outcomes, asked=bool(arguments.plot_type))
+    arguments.given += [arguments.run] if arguments.run is not None else []
+    arguments.format = arguments.format or list(FORMATS)
+    importlib.import_module(f"mlframework.cli.modes.{arguments.mode}").show(arguments)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -95,68 +135,46 @@ def _check(arguments: argparse.Namespace) -> None:
     Raises:
         ConfigError: with everything that is wrong.
     """
-    of_study = {
-        "--study-name": arguments.study_name is not None,
-        "--params": bool(arguments.params),
-        "--metric": arguments.metric is not None,
-        "--storage": arguments.storage is not None,
-    }
-    of_run = {"RUN": arguments.run is not None, "--run": arguments.run_option is not None}
-    searching = arguments.mode == "search"
-    other, mode = ("run", of_run) if searching else ("search", of_study)
-    problems = [Problem("ml-visualise", name, f"is for --mode {other} only") for name, given in mode.items() if given]
-    if searching and not of_study["--study-name"]:
-        problems.append(Problem("ml-visualise", "--study-name", "is needed: the name of the study"))
-    if not searching and sum(of_run.values()) != 1:
-        what = "and --run say the same: give one of them" if all(of_run.values()) else "is needed: the run's folder"
-        problems.append(Problem("ml-visualise", "RUN", what))
-    known = PLOT_TYPES if searching else RUN_PLOT_TYPES
-    problems += [
-        Problem("ml-visualise", "--plot-type", f"{name} is a plot of --mode {other}; this mode has {', '.join(known)}")
-        for name in arguments.plot_type
-        if name not in known
+    mode = MODES[arguments.mode]
+    problems = [
+        Problem("ml-visualise", _option(name), f"is for --mode {_modes_with(name)} only")
+        for name, value in vars(arguments).items()
+        if name not in ("mode", "given", *mode.options) and value not in (None, [])
     ]
+    problems += [
+        Problem("ml-visualise", _option(name), f"is needed: {what}")
+        for name, what in mode.needs
+        if getattr(arguments, name) is None
+    ]
+    problems += _about_given(arguments, mode)
+    problems += [
+        Problem("ml-visualise", "--plot-type", f"{name} is a plot of --mode {_modes_that_draw(name)}; this mode has "
+                f"{', '.join(mode.plots)}")
+        for name in arguments.plot_type
+        if name not in mode.plots and mode.plots
+    ]  # fmt: skip
     if problems:
         raise ConfigError(problems)
 
 
-def _draw_study(arguments: argparse.Namespace) -> list[Outcome]:
-    from mlframework.search.lookup import find_study, goal_of
-    from mlframework.visualise.draw_all import draw_all
-    from mlframework.visualise.study_view import StudyView
-
-    study, metric, _, folder = find_study(arguments.study_name, arguments.storage)
-    goal = goal_of(study, metric, folder)
-    view = StudyView.of(study, arguments.metric or goal.main, goal)
-    plots = folder.plots if view.metric == goal.main else folder.plots / view.metric
-    return draw_all(view, arguments.plot_type, arguments.params, plots, arguments.format)
-
-
-def _draw_run(arguments: argparse.Namespace) -> list[Outcome]:
-    from mlframework.visualise.draw_all import draw_run
-    from mlframework.visualise.run_view import RunView
-
-    view = RunView.of(Path(arguments.run or arguments.run_option))
-    return draw_run(view, arguments.plot_type, view.run.path / "plots", arguments.format)
+def _about_given(arguments: argparse.Namespace, mode: Mode) -> list[Problem]:
+    """Check what was given without an option, and `--run`, which says the same."""
+    count = len(arguments.given) + ("run" in mode.options and arguments.run is not None)
+    if mode.given is None:
+        others = " or ".join(name for name, other in MODES.items() if other.given is not None)
+        return [Problem("ml-visualise", "RUN", f"is for --mode {others} only")] if arguments.given else []
+    if count < mode.at_least:
+        return [Problem("ml-visualise", mode.given, f"is needed: {mode.about}")]
+    if count > 1 and mode.at_least == 1:
+        both = len(arguments.given) == 1
+        what = "and --run say the same: give one of them" if both else f"one is drawn at a time, got {count}"
+        return [Problem("ml-visualise", mode.given, what)]
+    return []
 
 
-def _report(outcomes: Sequence[Outcome], asked: bool) -> None:
-    """Print what was written, and why the rest was not.
+def _modes_that_draw(plot: str) -> str:
+    return " or ".join(name for name, mode in MODES.items() if plot in mode.plots)
 
-    Raises:
-        PlotError: nothing was drawn, or not all that was asked for by name.
-    """
-    screen = console.out()
-    reasons: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        if outcome.paths:
-            screen.print(f"{outcome.name}: {' '.join(str(path) for path in outcome.paths)}")
-        if outcome.reason is not None:
-            reasons.setdefault(outcome.reason, []).append(outcome.name)
-    for reason, names in reasons.items():
-        console.err().print(f"{', '.join(names)}: {reason}")
-    missing = [outcome.name for outcome in outcomes if not outcome.paths]
-    if len(missing) == len(outcomes):
-        raise PlotError("no plot could be drawn")
-    if asked and missing:
-        raise PlotError(f"not drawn: {', '.join(missing)}")
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

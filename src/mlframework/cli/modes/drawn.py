@@ -1,0 +1,34 @@
+"""Saying what was drawn, and why the rest was not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mlframework.cli import console
+from mlframework.errors import PlotError
+
+if TYPE_CHECKING:
+    from mlframework.visualise.draw_all import Outcome
+
+
+def report(outcomes: Sequence[Outcome], asked: bool) -> None:
+    """Print what was written, and why the rest was not.
+
+    Raises:
+        PlotError: nothing was drawn, or not all that was asked for by name.
+    """
+    screen = console.out()
+    reasons: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        if outcome.paths:
+            screen.print(f"{outcome.name}: {' '.join(str(path) for path in outcome.paths)}")
+        if outcome.reason is not None:
+            reasons.setdefault(outcome.reason, []).append(outcome.name)
+    for reason, names in reasons.items():
+        console.err().print(f"{', '.join(names)}: {reason}")
+    missing = [outcome.name for outcome in outcomes if not outcome.paths]
+    if len(missing) == len(outcomes):
+        raise PlotError("no plot could be drawn")
+    if asked and missing:
+        raise PlotError(f"not drawn: {', '.join(missing)}")

@@ -1,0 +1,21 @@
+"""`ml-visualise --mode search`: draw the trials of a study."""
+
+from __future__ import annotations
+
+import argparse
+
+from mlframework.cli.modes.drawn import report
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Draw a study's plots into its folder."""
+    from mlframework.search.lookup import find_study, goal_of
+    from mlframework.visualise.draw_all import draw_all
+    from mlframework.visualise.study_view import StudyView
+
+    study, metric, _, folder = find_study(arguments.study_name, arguments.storage)
+    goal = goal_of(study, metric, folder)
+    view = StudyView.of(study, arguments.metric or goal.main, goal)
+    plots = folder.plots if view.metric == goal.main else folder.plots / view.metric
+    outcomes = draw_all(view, arguments.plot_type, arguments.params, plots, arguments.format)
+    report(outcomes, asked=bool(arguments.plot_type))
