@@ -21,22 +21,23 @@ ROOT = Path(mlframework.__file__).parent
 TESTS = Path(__file__).parent
 
 FLOORS = {
-    "errors": 0, "registry": 0, "config": 0, "uncompiled": 0, "machine": 0, "environment": 0,
+    "errors": 0, "registry": 0, "markup": 0, "config": 0, "uncompiled": 0, "machine": 0, "environment": 0,
     "metrics": 1, "data": 1, "optim": 1, "runs": 1, "memory": 1,
     "learners": 2,
     "models": 3,
     "training": 4,
     "experiment": 5, "folds": 5, "plans": 5, "final": 5, "artifact": 5,
     "search": 6,
-    "visualise": 7, "face": 7, "tuner": 7, "replay": 7,
+    "visualise": 7, "face": 7, "study": 7, "tuner": 7, "replay": 7,
     "cli": 8, "": 8,
 }  # fmt: skip
 """Floor of each package and module of the house; "" is mlframework/__init__.py, the Python face."""
 
 NEIGHBOURS = {
-    ("registry", "errors"), ("config", "errors"), ("config", "registry"), ("machine", "errors"),
+    ("registry", "errors"), ("config", "errors"), ("config", "registry"), ("config", "markup"), ("machine", "errors"),
     ("folds", "experiment"), ("plans", "folds"), ("plans", "experiment"),
     ("final", "experiment"), ("final", "plans"), ("plans", "final"),
+    ("face", "visualise"), ("study", "visualise"),
     ("experiment", "artifact"), ("final", "artifact"),
 }  # fmt: skip
 """Who may import whom on the same floor."""
@@ -253,7 +254,7 @@ def test_every_config_is_frozen_strict_and_closed(cls: type[Config]) -> None:
 
 def test_the_python_face() -> None:
     assert set(mlframework.__all__) == {
-        "load", "load_config", "search", "train", "SearchResult", "TrainedRun", "TrialPruned",
+        "load", "load_config", "open_run", "open_study", "search", "train", "Study", "TrainedRun", "TrialPruned",
         "Tuner", "TuningResult", "Categorical", "Int", "LogUniform", "Uniform", "fm_objective", "fm_space",
     }  # fmt: skip
     assert all(getattr(mlframework, name).__doc__ for name in mlframework.__all__)

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from mlframework.data import DataConfig, load_splits
 from mlframework.data.fingerprint import Fingerprint, fingerprint_of
 from mlframework.data.splits import Splits
 from mlframework.environment import environment
-from mlframework.errors import TrainingError
+from mlframework.errors import RunError, TrainingError
 from mlframework.learners import ranks
 from mlframework.learners.base import Learner, LearnerSpec
 from mlframework.learners.ranking import require_items
@@ -145,6 +145,21 @@ class RunResult:
             "reason": self.reason,
             "resources": {"fit_seconds": round(self.seconds, 3), "n_parameters": self.n_parameters},
         }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], path: Path) -> "RunResult":
+        """Return what `to_dict` wrote.
+
+        Raises:
+            RunError: result.json, at `path`, has something else in it.
+        """
+        try:
+            told = {field.name: content[field.name] for field in fields(cls) if field.name != "n_parameters"}
+            return cls(**told, n_parameters=content["resources"]["n_parameters"])
+        except (KeyError, TypeError) as error:
+            raise RunError(
+                f"{path}: is damaged, or of another version: {error} is missing; train the run again"
+            ) from None
 
 
 def load_data(config: ExperimentConfig) -> Splits[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlframework.errors import MlframeworkError
+from mlframework import markup
+from mlframework.errors import MlframeworkError, RunError
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from mlframework.experiment import ExperimentConfig, RunResult
     from mlframework.learners.base import Learner
     from mlframework.runs import RunDir
@@ -25,7 +29,7 @@ RUNS = Path("runs")
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run that was trained.
+    """A run that was trained. In a notebook it shows itself.
 
     Attributes:
         folder: of the run; `mlframework.load(folder)` gives its predictor.
@@ -50,6 +54,38 @@ class TrainedRun:
         """The epoch whose weights are in `artifacts/`."""
         return self.result.best_epoch
 
+    def plot(self, name: str) -> go.Figure:
+        """Return one of the run's plots, as `ml-visualise --mode run RUN --plot-type NAME` draws it.
+
+        Args:
+            name: of the plot: `curves`, `confusion_matrix` ...
+
+        Raises:
+            PlotError: there is no such plot.
+            RunError: the run does not have what it shows.
+            MissingExtraError: plotly is not installed.
+        """
+        from mlframework.visualise.draw_all import run_figure
+        from mlframework.visualise.run_view import RunView
+
+        return run_figure(RunView.of(self.folder), name)
+
+    def _repr_html_(self) -> str:
+        """Return it for a notebook: the curve of its metric, the best epoch's metrics beside the last one's."""
+        from mlframework.visualise.run_view import RunView, duration
+
+        values = [record.metrics.get(self.result.metric, math.nan) for record in RunView.of(self.folder).records]
+        what = f"{self.result.metric} {markup.short(self.value)} in epoch {self.best_epoch} of {self.result.last_epoch}"
+        rows = [(name, value, self.result.last_metrics.get(name)) for name, value in self.metrics.items()]
+        marked = list(self.metrics).index(self.result.metric)
+        subtitle = f"{what} · {duration(self.result.seconds)} · {self.result.reason} · {self.folder}"
+        return markup.card(
+            self.folder.name,
+            subtitle,
+            f"<div>{markup.curve(values, self.best_epoch - 1, what)}</div>",
+            markup.table(rows, ("metric", f"best epoch ({self.best_epoch})", "last epoch"), marked),
+        )
+
 
 def load_config(path: str | Path | Mapping[str, Any], **overrides: Any) -> ConfigFile:
     """Return a config file, checked as the commands check it.
@@ -64,6 +100,25 @@ def load_config(path: str | Path | Mapping[str, Any], **overrides: Any) -> Confi
     from mlframework.search.start import read_any
 
     return read_any(path, overrides).config
+
+
+def open_run(folder: str | Path) -> TrainedRun:
+    """Return a run that is there and has ended.
+
+    Args:
+        folder: the run's: `runs/digits`, or a trial's.
+
+    Raises:
+        RunError: it is no run's folder, or the run has not ended.
+    """
+    from mlframework.experiment import RunResult
+    from mlframework.runs import RunDir
+
+    run = RunDir.open(Path(folder))
+    content = run.read_result()
+    if content is None:
+        raise RunError(f"{folder}: the run has not ended; go on with ml-train --resume {folder}")
+    return TrainedRun(run.path, RunResult.from_dict(content, run.result))
 
 
 def train(

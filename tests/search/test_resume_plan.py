@@ -15,8 +15,8 @@ from mlframework.search import recorded, start
 from mlframework.search.read import read_config
 from mlframework.search.recorded import DATA, ENVIRONMENT, SETTINGS
 from mlframework.search.resume_plan import progress_of, resume_plan
-from mlframework.search.start import search_config
 from mlframework.search.study import OpenStudy
+from mlframework.study import search
 from support.searches import Watched, open_search, run_search, write_config, write_table
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -178,7 +178,7 @@ def test_other_data_is_refused_in_words_and_nothing_is_changed() -> None:
 def test_other_data_that_is_accepted_is_recorded_with_its_first_trial() -> None:
     interrupted((1, 2))
     write_table(Path("table.csv"), 50)
-    result = search_config("config.yaml", resume=True, accept_data_change=True)
+    result = search("config.yaml", resume=True, accept_data_change=True)
     assert [(each.number, each.state) for each in result.trials] == [
         (0, "complete"), (1, "superseded"), (2, "complete"), (3, "complete"),
     ]  # fmt: skip
@@ -196,7 +196,7 @@ def test_other_data_that_is_accepted_is_recorded_with_its_first_trial() -> None:
 def test_what_goes_on_with_accepted_data_is_in_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     interrupted((0, 1))
     write_table(Path("table.csv"), 50)
-    search_config("config.yaml", resume=True, accept_data_change=True, progress=True)
+    search("config.yaml", resume=True, accept_data_change=True, progress=True)
     out = capsys.readouterr().out
     assert "  changed since: data.path: table.csv: 61 lines then, 51 lines now" in out
     assert "  changed since: trial 0, which was interrupted, is drawn again: it was begun on the former data" in out
@@ -209,7 +209,7 @@ def test_data_does_not_change_under_a_process_that_trains_on_it() -> None:
     living.leases.bind(lease, living.study.ask().number)
     write_table(Path("table.csv"), 50)
     with pytest.raises(StudyError, match="another process is searching it on the former data: trial 0"):
-        search_config("config.yaml", resume=True, accept_data_change=True)
+        search("config.yaml", resume=True, accept_data_change=True)
     write_table(Path("table.csv"))
     assert len(open_search({"search.n_trials": 2}, resume=True).record().data) == 1
 

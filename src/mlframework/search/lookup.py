@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,6 +12,7 @@ from mlframework.errors import StudyError
 from mlframework.metrics import Direction
 from mlframework.registry import nearest
 from mlframework.runs import read_json
+from mlframework.search.confirm import Candidate, read_confirmation
 from mlframework.search.goal import KNEE, Goal, Objective
 from mlframework.search.started import started_with
 from mlframework.search.storage import file_of, masked, open_storage, translated
@@ -19,6 +21,8 @@ from mlframework.search.versions import latest, original_name
 
 if TYPE_CHECKING:
     from optuna import Study
+
+    from mlframework.search.results import TrialRecord
 
 _MANY, _FEW = 10, 5  # where there are more than so many studies, a message names the few nearest
 
@@ -79,6 +83,32 @@ def goal_of(study: Study, metric: str, folder: StudyFolder) -> Goal:
     objectives = tuple(Objective(*pair) for pair in zip(names, directions, strict=True))
     recorded = _recorded(folder)
     return Goal(objectives, metric if metric in names else names[0], recorded.get("prefer", KNEE))
+
+
+def recorded_pick(
+    folder: StudyFolder, goal: Goal, records: Sequence[TrialRecord]
+) -> tuple[TrialRecord | None, Candidate | None]:
+    """Return the best trial of a study that is read: the confirmed one, as results.json has it, or the one by its value.
+
+    Args:
+        folder: the study's.
+        goal: what it was searched for.
+        records: its trials.
+
+    Returns:
+        The trial, None where none is complete; and what further seeds said of it, None where it was not picked by those.
+
+    Raises:
+        RunError: results.json or confirm.json is damaged.
+    """
+    best = goal.best(records)
+    recorded = read_json(folder.results).get("confirmed") if folder.results.is_file() else None
+    confirmation = read_confirmation(folder.path) if recorded and recorded.get("trial") is not None else None
+    if confirmation is None or confirmation.picked is None:
+        return best, None
+    picked = confirmation.picked
+    found = [record for record in records if record.number == picked.number]
+    return (found[0], picked) if found else (best, None)
 
 
 def _recorded(folder: StudyFolder) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,7 @@ if TYPE_CHECKING:
     from mlframework.config.yaml import Document
     from mlframework.data.splits import Splits
     from mlframework.experiment import ExperimentConfig
-    from mlframework.metrics import Direction
     from mlframework.search.config import ConfigFile
-    from mlframework.search.confirm import Candidate
     from mlframework.search.goal import Goal
     from mlframework.search.read import ReadConfig
     from mlframework.search.results import TrialRecord
@@ -26,39 +23,6 @@ if TYPE_CHECKING:
 
 SHORT = {name: f"search.{name}" for name in ("n_trials", "timeout", "study_name", "storage")}
 """Settings of the search that are called by their last part, whatever else has such a part."""
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search found.
-
-    Attributes:
-        study_name: of the study.
-        folder: of the study: results.json, trials.csv, a run folder a trial.
-        metric: what was searched for.
-        direction: which direction of it is better.
-        best_params: of the best trial, by dotted key: of the one that was picked, where the best were confirmed, and of
-            several objectives the one that `search.prefer` chooses.
-        best_value: its value of `metric` in the search.
-        best_config: the file that trains it.
-        trials: all of them.
-        why: `done`, `timeout`, or `others` while other processes still train the last trials.
-        front: the trials that none of the others is better than in every objective; of one objective those with the best
-            value.
-        confirmed: what further seeds said of the best trial; None without `search.confirm`.
-    """
-
-    study_name: str
-    folder: Path
-    metric: str
-    direction: Direction
-    best_params: Mapping[str, Any]
-    best_value: float
-    best_config: Path
-    trials: Sequence[TrialRecord]
-    why: str
-    front: Sequence[TrialRecord]
-    confirmed: Candidate | None
 
 
 def as_option(value: Any) -> str:
@@ -192,61 +156,3 @@ def require_best(records: Sequence[TrialRecord], goal: Goal) -> TrialRecord:
         listed = "".join(f"\n  {reason}" for reason in reasons[:10])
         raise TrainingError(f"no trial came to its end, there is no best one:{listed}")
     return best
-
-
-def search_config(
-    config: str | Path | Mapping[str, Any] | ConfigFile, *, resume: bool = False, add_trials: int = 0,
-    accept_data_change: bool = False, workers: int | None = None, launcher: str = "local", ray_address: str | None = None,
-    storage_proxy: bool = False, progress: bool = False, **overrides: Any,
-) -> SearchResult:  # fmt: skip
-    """Search the hyperparameters that a config's `search:` section names, as `ml-search` does.
-
-    Args:
-        config: the YAML file, a tree of one, or what `load_config` returned.
-        resume: go on with the study where it exists, or join it while other processes search.
-        add_trials: with `resume`: so many trials more than the study has.
-        accept_data_change: with `resume`: go on although the data is other than the study's trials were trained on.
-        workers: how many processes search; None: this one alone, or two with Ray.
-        launcher: `local` starts workers on this machine, `ray` as tasks of a Ray cluster.
-        ray_address: with Ray: of the cluster, `auto` for the one that runs here; None: a Ray of its own on this machine.
-        storage_proxy: with Ray: let the workers reach the study's database through this process alone.
-        progress: write a line a trial to stdout.
-        overrides: settings by their dotted key or their last part: `lr=0.1`, `n_trials=20`, `**{"optimizer.lr": 0.1}`.
-
-    Raises:
-        ConfigError: the config or an override; with `file:line:column` of every problem.
-        StudyError: the study exists and `resume` is false, or it was started with other settings or on other data.
-        TrainingError: no trial came to its end.
-        MlframeworkError: the data or the storage can't be used.
-    """
-    if add_trials and (not resume or "n_trials" in overrides):
-        what = "adds to a study that exists: give resume=True with it, and leave out n_trials"
-        raise ConfigError([Problem("search", "add_trials", what)])
-    from mlframework.search.workers.launch import Workers, search_as
-
-    group = Workers.asked_for(workers, launcher, ray_address, storage_proxy)
-    read = read_any(config, overrides, group.at_once, group.threads)
-    require_search(read)
-    group.check(read)
-    study = open_search(read, resume, add_trials, accept_data_change)
-    from mlframework.search.lines import watcher_of
-    from mlframework.search.results import pick
-    from mlframework.search.resume_plan import resume_plan
-
-    if progress:
-        sys.stdout.write("".join(f"{line}\n" for line in (*study.news, *resume_plan(study).lines())))
-    end = search_as(study, read, group, load, watcher_of(study, progress))
-    spec = study.spec
-    require_best(end.records, spec.goal)
-    assert read.config.search is not None
-    if end.why == "done" and read.config.search.confirm is not None:
-        from mlframework.search.confirming import confirm
-        from mlframework.search.lines import RetrainingLines
-
-        confirm(study, read.config.search.confirm, load, RetrainingLines(spec.metric, progress))
-    chosen = pick(spec, end.records)
-    assert chosen is not None and chosen.record.value is not None  # there is a best one
-    return SearchResult(
-        spec.name, spec.folder.path, spec.metric, spec.direction, dict(chosen.record.params), chosen.record.value,
-        spec.folder.best_config, end.records, end.why, spec.goal.front(end.records), chosen.confirmed,
-    )  # fmt: skip

@@ -71,6 +71,29 @@ def draw_all(
     return _draw({name: partial(figure, plot) for name, plot in plots.items()}, folder, formats)
 
 
+def study_figure(view: StudyView, name: str, params: Sequence[str]) -> "go.Figure":
+    """Return one plot of a study, without writing it.
+
+    Raises:
+        PlotError: the plot or a parameter is unknown, or the study does not have what it shows.
+        MissingExtraError: plotly is not installed.
+    """
+    plot = _chosen(PLOTS, [name])[name]
+    return plot.draw(plot.compute(view, resolve_params(view, params)))
+
+
+def run_figure(view: RunView, name: str) -> "go.Figure":
+    """Return one plot of a run, without writing it.
+
+    Raises:
+        PlotError: the plot is unknown.
+        RunError: the run does not have what it shows.
+        MissingExtraError: plotly is not installed.
+    """
+    plot = _chosen(RUN_PLOTS, [name])[name]
+    return plot.draw(plot.compute(view))
+
+
 def draw_run(view: RunView, names: Sequence[str], folder: Path, formats: Sequence[Format] = FORMATS) -> list[Outcome]:
     """Draw plots of a run into `<folder>/<plot>.html` and `.png`.
 
