@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mlframework.cli import console
 from mlframework.cli.options import Parser
+from mlframework.cli.serving import port_number
 from mlframework.errors import ConfigError, Problem
 from mlframework.registry import nearest
 
@@ -54,6 +55,7 @@ MODES = {
     "run": Mode(
         "one run", given="RUN", about="the run's folder", options=("run", "plot_type", "format"), plots=RUN_PLOT_TYPES
     ),
+    "dashboard": Mode("a study's storage, live in optuna-dashboard", options=("study_name", "storage", "port")),
 }
 """Name to mode; `cli/modes/<name>.py` has its `show(arguments)`."""
 
@@ -98,7 +100,11 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--storage", metavar="URL",
-        help="with --mode search: the study's storage (default: the one that its folder records)",
+        help=f"with --mode {_modes_with('storage')}: the study's storage (default: the one that its folder records)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--port", type=port_number, metavar="P",
+        help=f"with --mode {_modes_with('port')}: where to serve the pages (default: the usual one, or the next that is free)",
     )  # fmt: skip
     return parser
 

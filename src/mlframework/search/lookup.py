@@ -21,6 +21,7 @@ from mlframework.search.versions import latest, original_name
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.storages import BaseStorage
 
     from mlframework.search.results import TrialRecord
 
@@ -51,11 +52,7 @@ def find_study(name: str, storage_url: str | None) -> tuple[Study, str, Directio
     if url is None:
         known = sorted(path.parent.name for path in STUDIES.glob("*/study.json"))
         raise StudyError(_no_study(name, f"in {STUDIES}", known))
-    with suppress(KeyError):  # a variable that is not set: opening says so
-        file = file_of(url)
-        if file is not None and not file.is_file():
-            raise StudyError(f"{url}: there is no such file; give the study's storage with --storage")
-    storage = open_storage(url)
+    storage = open_there(url)
     with translated(url):
         try:
             study = optuna.load_study(study_name=latest(storage, name), storage=storage)
@@ -65,6 +62,20 @@ def find_study(name: str, storage_url: str | None) -> tuple[Study, str, Directio
         found = started_with(study.user_attrs, name)
     metric = recorded.get("metric") or found.get("metric") or "value"
     return study, metric, goal_of(study, metric, folder).main_objective.direction, folder
+
+
+def open_there(url: str) -> BaseStorage:
+    """Open a storage that is there: one to be read is not made.
+
+    Raises:
+        StudyError: its file does not exist.
+        StorageError: it cannot be opened, or does not answer.
+    """
+    with suppress(KeyError):  # a variable that is not set: opening says so
+        file = file_of(url)
+        if file is not None and not file.is_file():
+            raise StudyError(f"{url}: there is no such file; give the study's storage with --storage")
+    return open_storage(url)
 
 
 def goal_of(study: Study, metric: str, folder: StudyFolder) -> Goal:
