@@ -185,6 +185,28 @@ def test_an_epoch_returns_finite_metrics_that_the_table_knows(config: Experiment
     assert "loss" in trained
 
 
+def test_it_says_how_many_examples_and_how_long_gradients_an_epoch_had(config: ExperimentConfig, family: str) -> None:
+    learner, splits = fresh(config), load_data(config)
+    assert learner.n_examples == len(splits.train)
+    assert learner.gradient_norm() is None
+    learner.train_epoch()
+    norm = learner.gradient_norm()
+    assert (norm is None) == (family in WITHOUT_STEPS)
+    if norm is not None:
+        assert np.isfinite(norm.largest) and 0 < norm.mean <= norm.largest
+
+
+def test_the_vectors_of_the_items_are_what_is_exported(config: ExperimentConfig, family: str, tmp_path: Path) -> None:
+    learner = usable(family, config)
+    vectors = learner.item_vectors()
+    assert (vectors is None) == (config.data.type != "interactions")
+    if vectors is not None:
+        learner.export(tmp_path)
+        n_factors = json.loads((tmp_path / "model_meta.json").read_text())["n_factors"]
+        assert np.array_equal(vectors, np.load(tmp_path / "item_vecs.npy")[:, :n_factors])
+        assert vectors.shape[1] == n_factors and vectors.std() > 0
+
+
 def test_one_seed_gives_one_training_and_another_seed_another(config: ExperimentConfig) -> None:
     one = fresh(config)
     first = epochs(one, 2)

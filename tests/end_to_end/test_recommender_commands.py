@@ -44,7 +44,7 @@ def lines(run: Path) -> list[Tree]:
     whole = [
         json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"
     ]
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in whole]
+    return [{key: value for key, value in line.items() if key not in ("seconds", "throughput")} for line in whole]
 
 
 def wait_for_epochs(run: Path, n: int, process: "subprocess.Popen[str]") -> None:

@@ -15,6 +15,7 @@ import pytest
 from mlframework.cli import train as command
 from mlframework.config import yaml
 from mlframework.data.samples import write_breast_cancer, write_digits
+from mlframework.training.callbacks import TIMES
 
 BIN = Path(sys.executable).parent
 TABLE = {
@@ -89,7 +90,7 @@ def ranks_of(parent: int) -> dict[int, int]:
 def metrics(run: str) -> list[dict[str, float]]:
     path = Path(run) / "metrics.jsonl"
     lines = path.read_text().splitlines() if path.is_file() else []
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
 
 
 def wait_for(what: Callable[[], bool], process: "subprocess.Popen[str]") -> None:

@@ -103,7 +103,9 @@ def trained(config: ExperimentConfig, run: RunDir) -> list[dict[str, float]]:
         start_run(run, config.model_dump())
     train(config, load_data(config).without_test(), run)
     records = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return [{name: value for name, value in record.items() if name != "seconds"} for record in records]
+    return [
+        {name: value for name, value in record.items() if name not in ("seconds", "throughput")} for record in records
+    ]
 
 
 def four_epochs(make_config: MakeConfig, **changes: Any) -> ExperimentConfig:

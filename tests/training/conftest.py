@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mlframework.learners.archives import damaged
-from mlframework.learners.base import Outputs, ignore_batches
+from mlframework.learners.base import GradientNorm, Outputs, ignore_batches
 
 
 class JsonCodec:
@@ -25,11 +25,12 @@ class JsonCodec:
 class Scripted:
     """Says one value an epoch; its state is the number of epochs that it was trained."""
 
-    n_parameters = 1
+    n_parameters, n_examples = 1, 1000
 
     def __init__(self, values: Sequence[float], train_losses: Sequence[float] = ()) -> None:
         self.codec, self.on_batch = JsonCodec(), ignore_batches
         self.values, self.train_losses, self.trained = values, train_losses, 0
+        self.has_gradients = False
 
     def train_epoch(self) -> dict[str, float]:
         self.trained += 1
@@ -44,6 +45,9 @@ class Scripted:
 
     def learning_rate(self) -> float | None:
         return None
+
+    def gradient_norm(self) -> GradientNorm | None:
+        return GradientNorm(0.5 * self.trained, 1.5 * self.trained) if self.has_gradients else None
 
     def state_dict(self) -> dict[str, Any]:
         return {"trained": self.trained}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mlframework.errors import TrainingError
 from mlframework.metrics import Direction
-from mlframework.training.callbacks import EpochRecord, History, early_stop
+from mlframework.training.callbacks import NO_METRICS, EpochRecord, History, early_stop
 from mlframework.training.config import EarlyStopping
 
 VALUES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=30)
@@ -106,9 +106,16 @@ def test_a_metric_that_is_not_there_is_named_with_those_that_are() -> None:
 
 @given(
     metrics=st.dictionaries(st.sampled_from(["train_loss", "val_acc", "val_auc"]), st.floats(allow_nan=False)),
-    lr=st.none() | st.floats(1e-6, 1),
+    others=st.tuples(*[st.none() | st.floats(1e-6, 1)] * 4),
 )
-def test_a_record_comes_back_from_its_line(metrics: dict[str, float], lr: float | None) -> None:
-    record = EpochRecord(3, metrics, 1.25, lr)
+def test_a_record_comes_back_from_its_line(metrics: dict[str, float], others: tuple[float | None, ...]) -> None:
+    record = EpochRecord(3, metrics, 1.25, *others)
     assert EpochRecord.from_dict(record.to_dict()) == record
     assert next(iter(record.to_dict())) == "epoch"
+    assert set(record.to_dict()) == {*metrics, *NO_METRICS}
+
+
+def test_a_record_of_an_earlier_version_is_read() -> None:
+    """Before throughput and gradient norm were written: checkpoints and runs of then can be gone on with."""
+    line = {"epoch": 1, "train_loss": 1.0, "lr": 0.1, "seconds": 0.5}
+    assert EpochRecord.from_dict(line) == EpochRecord(1, {"train_loss": 1.0}, 0.5, 0.1)

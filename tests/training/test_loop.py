@@ -1,6 +1,7 @@
 """The only epoch loop."""
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,27 @@ def test_it_trains_for_all_epochs_and_tells_of_each(tmp_path: Path, scripted: An
     assert recorder.told == ["start after 0", *(f"epoch {n}" for n in range(1, 6)), "finished"]
     assert [record.metrics["val_acc"] for record in history.records] == VALUES[:5]
     assert list(history.records[0].metrics) == ["train_loss", "val_acc", "val_loss"]
+
+
+def test_an_epoch_has_the_pace_of_its_training_alone(tmp_path: Path, scripted: Any) -> None:
+    learner, history = scripted(VALUES), new_history()
+    learner.has_gradients = True
+    evaluate = learner.evaluate
+
+    def slowly(split: str) -> dict[str, float]:
+        time.sleep(0.05)
+        return dict(evaluate(split))
+
+    learner.evaluate = slowly
+    fit(plan(learner, tmp_path, num_epochs=2), history)
+    for number, record in enumerate(history.records, 1):
+        # 1,000 examples in less than the epoch took: with the evaluation in it, it would be 20,000 a second at most.
+        assert record.seconds > 0.05 and record.throughput > 1000 / record.seconds
+        assert math.isfinite(record.throughput) and record.throughput > 20_000
+        assert (record.gradient_norm, record.gradient_norm_max) == (0.5 * number, 1.5 * number)
+    without = new_history()
+    fit(plan(scripted(VALUES), tmp_path / "other", num_epochs=1), without)
+    assert (without.records[0].gradient_norm, without.records[0].gradient_norm_max) == (None, None)
 
 
 def test_without_a_val_split_nothing_is_evaluated(tmp_path: Path, scripted: Any) -> None:

@@ -87,6 +87,19 @@ class RankingReport:
         }
 
 
+@dataclass(frozen=True)
+class GradientNorm:
+    """How long the gradients of an epoch's steps were, before clipping: their Euclidean norm over all weights.
+
+    Attributes:
+        mean: over the steps that were measured.
+        largest: of those steps.
+    """
+
+    mean: float
+    largest: float
+
+
 def ignore_batches(done: int, total: int) -> None:
     """Do nothing with the news of a batch."""
 
@@ -109,6 +122,10 @@ class Learner(Protocol):
     def n_parameters(self) -> int:
         """How many numbers it learns."""
 
+    @property
+    def n_examples(self) -> int:
+        """How many examples it trains on in an epoch."""
+
     def train_epoch(self) -> dict[str, float]:
         """Train for one epoch and return its metrics by name without split: `{"loss": 0.3, "acc": 0.9}`."""
 
@@ -121,8 +138,14 @@ class Learner(Protocol):
     def ranking(self, split: str) -> RankingReport | None:
         """Return what is recommended to the users of a split (`val`, `test`); None for what is no recommender."""
 
+    def item_vectors(self) -> NDArray[np.float32] | None:
+        """Return what each item is like, (n_items, d), without biases; None for what knows no items."""
+
     def learning_rate(self) -> float | None:
         """Return the learning rate now, or None for a learner that has none."""
+
+    def gradient_norm(self) -> GradientNorm | None:
+        """Return how long the gradients of the last epoch were; None for a learner that has none, or before an epoch."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that an exact resume needs; it changes as training goes on, so dump or copy it at once."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlframework.errors import CheckpointError, MissingExtraError, TrainingError
 from mlframework.learners.arrays import ArrayCodec
@@ -53,6 +54,11 @@ class ImplicitLearner:
         n_users, n_items = self._ranker.train.shape
         return int(self._model.factors * (n_users + n_items) + (n_items if self._lr is not None else 0))
 
+    @property
+    def n_examples(self) -> int:
+        """How many interactions it trains on."""
+        return int(self._ranker.train.nnz)
+
     def train_epoch(self) -> dict[str, float]:
         """Train for one iteration.
 
@@ -92,9 +98,17 @@ class ImplicitLearner:
         """The factors; BPR's have one more column, with which the product includes the item's bias."""
         return Vectors(self._model.user_factors, self._model.item_factors)
 
+    def item_vectors(self) -> NDArray[np.float32]:
+        """Return the factors of the items, without BPR's bias."""
+        found: NDArray[np.float32] = self._model.item_factors[:, : self._model.factors]
+        return found
+
     def learning_rate(self) -> float | None:
         """Return BPR's learning rate; None for ALS, which has none."""
         return self._lr
+
+    def gradient_norm(self) -> None:
+        """Return None: `implicit` says nothing of gradients."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the factors and the state of the random generator."""

@@ -19,6 +19,8 @@ from mlframework.learners.tasks import Task
 
 Autocast = Callable[[], AbstractContextManager[None]]
 Forward = Callable[[nn.Module, tuple[Tensor, ...]], Tensor]
+ItemVectors = Callable[[nn.Module], NDArray[np.float32]]
+"""Gives what a module has learnt each item to be like, (n_items, d), without biases."""
 
 
 class Judge(Protocol):
@@ -42,6 +44,9 @@ class Judge(Protocol):
     def ranking(self, module: nn.Module, split: str) -> RankingReport | None:
         """Return what the module recommends to the users of a split, or None."""
 
+    def item_vectors(self, module: nn.Module) -> NDArray[np.float32] | None:
+        """Return the vectors of the items, or None for a module that knows none."""
+
 
 class ExampleJudge:
     """Measures a classifier or a regressor by its output for each example.
@@ -53,13 +58,14 @@ class ExampleJudge:
         autocast: gives the precision's context.
         distribution: puts together what several processes found.
         forward: passes a batch through the module.
+        items: gives the vectors of the items, of a module that knows any.
     """
 
     def __init__(
         self, task: Task, batches: Mapping[str, Batches], wanted: Mapping[str, tuple[str, ...]], autocast: Autocast,
-        distribution: Distribution, forward: Forward,
+        distribution: Distribution, forward: Forward, items: ItemVectors | None = None,
     ) -> None:  # fmt: skip
-        self._forward = forward
+        self._forward, self._items = forward, items
         self._task, self._batches, self._wanted, self._autocast = task, batches, wanted, autocast
         self._distribution = distribution
         self._raw: list[Tensor] = []
@@ -107,6 +113,10 @@ class ExampleJudge:
     def ranking(self, module: nn.Module, split: str) -> None:
         """Return None: examples are not ranked."""
 
+    def item_vectors(self, module: nn.Module) -> NDArray[np.float32] | None:
+        """Return the vectors of the items, where the examples are of users and items."""
+        return None if self._items is None else self._items(module)
+
     def _values(self, raw: list[Tensor]) -> NDArray[np.floating]:
         return self._task.values(self._distribution.gather(torch.cat(raw))).cpu().numpy()
 
@@ -123,11 +133,14 @@ class RankingJudge:
     Args:
         ranker: the splits, and what is measured.
         vectors: gives the module's user and item vectors.
+        items: gives those of the items alone.
         distribution: adds up the losses of several processes. A ranking needs no other process: the first one makes it.
     """
 
-    def __init__(self, ranker: Ranker, vectors: Callable[[nn.Module], Vectors], distribution: Distribution) -> None:
-        self._ranker, self._vectors, self._distribution = ranker, vectors, distribution
+    def __init__(
+        self, ranker: Ranker, vectors: Callable[[nn.Module], Vectors], items: ItemVectors, distribution: Distribution
+    ) -> None:
+        self._ranker, self._vectors, self._items, self._distribution = ranker, vectors, items, distribution
         self._losses: list[tuple[Tensor, int]] = []
 
     def note(self, raw: Tensor, targets: Tensor, loss: Tensor) -> None:
@@ -155,3 +168,7 @@ class RankingJudge:
     def ranking(self, module: nn.Module, split: str) -> RankingReport:
         """Return what is recommended to the users of a split."""
         return self._ranker.report(split, self._vectors(module))
+
+    def item_vectors(self, module: nn.Module) -> NDArray[np.float32]:
+        """Return the vectors of the items."""
+        return self._items(module)

@@ -1,17 +1,22 @@
 """A task holds what differs between torch learners: the loss, and what the module's raw outputs mean."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mlframework.errors import TrainingError
 from mlframework.learners.settings import StepSettings
 from mlframework.metrics import Task as TaskName
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Mean loss of raw outputs and targets."""
+Penalty = Callable[[nn.Module], Tensor]
+"""What a module's weights add to the loss."""
 
 
 class Task(Protocol):
@@ -98,6 +103,11 @@ def classification(
     return Classification(
         class_names, torch.tensor(values, dtype=torch.float32, device=device), settings.label_smoothing
     )
+
+
+def penalised(loss: Loss, penalty: Penalty, module: nn.Module) -> Loss:
+    """Return the loss with a penalty on a module's weights."""
+    return lambda raw, targets: loss(raw, targets) + penalty(module)
 
 
 def regression(train_targets: NDArray[np.float32], settings: StepSettings) -> Regression:

@@ -17,10 +17,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mlframework.errors import Terminated, TrainingError
-from mlframework.learners.base import Codec, Learner, LearnerSpec, Outputs, RankingReport, Steps
+from mlframework.learners.base import Codec, GradientNorm, Learner, LearnerSpec, Outputs, RankingReport, Steps
 from mlframework.learners.follower import given_lrs
 from mlframework.learners.group import PATIENCE, Group, is_cut
 from mlframework.learners.ranks import BuildsLearner, Place, RankError, place
@@ -153,6 +155,11 @@ class LedLearner:
         """How many numbers it learns."""
         return self._learner.n_parameters
 
+    @property
+    def n_examples(self) -> int:
+        """How many examples all ranks train on in an epoch."""
+        return self._learner.n_examples
+
     def train_epoch(self) -> dict[str, float]:
         """Train for one epoch; the metrics are those of the rows of all ranks."""
         return self._all("train", self._learner.train_epoch)
@@ -169,9 +176,17 @@ class LedLearner:
         """Return what is recommended to the users of a split."""
         return self._learner.ranking(split)
 
+    def item_vectors(self) -> NDArray[np.float32] | None:
+        """Return the vectors of the items."""
+        return self._learner.item_vectors()
+
     def learning_rate(self) -> float | None:
         """Return the learning rate now."""
         return self._learner.learning_rate()
+
+    def gradient_norm(self) -> GradientNorm | None:
+        """Return how long the gradients of the last epoch were: each rank has those of all."""
+        return self._learner.gradient_norm()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, which is the same on all ranks; a learner of a single process can take it, too."""

@@ -9,29 +9,27 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mlframework.data.batches import Batch, Batches, Fetch
 from mlframework.errors import CheckpointError, RunError
 from mlframework.learners.archives import damaged, open_checkpoint
-from mlframework.learners.base import LearnerSpec, Outputs, RankingReport, ignore_batches, wanted_metrics
+from mlframework.learners.base import GradientNorm, LearnerSpec, Outputs, RankingReport, ignore_batches, wanted_metrics
 from mlframework.learners.device import on_device as on_device
 from mlframework.learners.distribution import Distribution, build_distribution
-from mlframework.learners.judges import ExampleJudge, Judge
+from mlframework.learners.judges import ExampleJudge, ItemVectors, Judge
 from mlframework.learners.memory import Splitting, build_splitting
 from mlframework.learners.precision import Accumulation, Clip, Precision, build_precision
-from mlframework.learners.tasks import Task
+from mlframework.learners.tasks import Loss, Penalty, Task, penalised
 from mlframework.learners.try_out import try_out
 from mlframework.optim import Schedule
 
 Export = Callable[[nn.Module, Path], None]
 """Writes a trained module, and what a predictor needs beside it, into a folder."""
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Mean loss of raw outputs and targets."""
-Penalty = Callable[[nn.Module], Tensor]
-"""What a module's weights add to the loss."""
 
 
 class TorchCodec:
@@ -107,6 +105,11 @@ class TorchLearner:
         self._forward = stepping.distribution.forward(module, batches)
         self._watched: float | None = None
 
+    @property
+    def n_examples(self) -> int:
+        """How many examples it trains on in an epoch, over all processes."""
+        return len(self._batches.targets)
+
     def train_epoch(self) -> dict[str, float]:
         """Train for one epoch; the metrics are of the outputs as they were while training."""
         stepping, n_batches, done = self._stepping, len(self._batches), 0
@@ -118,6 +121,7 @@ class TorchLearner:
                 warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
                 stepping.schedule.after_epoch(self._watched)
         self.module.train()
+        stepping.clip.restart()
         for group in stepping.accumulation.groups(self._batches):
             self._step(group, self._judge.note)
             stepping.schedule.after_step()
@@ -183,9 +187,17 @@ class TorchLearner:
         """Return what the module recommends to the users of a split."""
         return self._judge.ranking(self.module, split)
 
+    def item_vectors(self) -> NDArray[np.float32] | None:
+        """Return the vectors of the items of a recommender."""
+        return self._judge.item_vectors(self.module)
+
     def learning_rate(self) -> float | None:
         """Return the learning rate of the first parameter group."""
         return float(self._stepping.optimizer.param_groups[0]["lr"])
+
+    def gradient_norm(self) -> GradientNorm | None:
+        """Return how long the gradients of the last epoch's steps were, of all processes together."""
+        return self._stepping.clip.measured()
 
     def state_dict(self) -> dict[str, Any]:
         """Return weights, optimizer, schedule, precision, and every random state that the next epoch draws from."""
@@ -245,6 +257,7 @@ def build_learner(
     fetches: Mapping[str, Fetch],
     export: Export,
     penalty: Penalty | None = None,
+    item_vectors: ItemVectors | None = None,
 ) -> TorchLearner:
     """Put together the learner of a classifier or regressor from a model's parts.
 
@@ -255,6 +268,7 @@ def build_learner(
         fetches: where the inputs of each split come from; `train` may augment.
         export: writes the serving artifact.
         penalty: of the module, added to the training loss of each batch.
+        item_vectors: of the module; None where it knows no items.
     """
     torch.manual_seed(spec.seed)
     distribution = build_distribution(spec.settings, spec.device)
@@ -262,10 +276,11 @@ def build_learner(
     batches = _batches(spec, fetches, distribution)
     train = batches.pop("train")
     try_out(module, train)
-    loss = task.loss if penalty is None else _penalised(task.loss, penalty, module)
+    loss = task.loss if penalty is None else penalised(task.loss, penalty, module)
     stepping = build_stepping(spec, module, len(train), distribution)
     wanted = wanted_metrics(task.name, spec.metrics)
-    judge = ExampleJudge(task, batches, wanted, stepping.precision.autocast, distribution, stepping.splitting.forward)
+    forward = stepping.splitting.forward
+    judge = ExampleJudge(task, batches, wanted, stepping.precision.autocast, distribution, forward, item_vectors)
     return TorchLearner(module, loss, task.weight, train, stepping, judge, export)
 
 
@@ -284,10 +299,6 @@ def build_stepping(
         distribution=distribution,
         splitting=build_splitting(spec.settings, module, differs),
     )
-
-
-def _penalised(loss: Loss, penalty: Penalty, module: nn.Module) -> Loss:
-    return lambda raw, targets: loss(raw, targets) + penalty(module)
 
 
 def _batches(spec: LearnerSpec, fetches: Mapping[str, Fetch], distribution: Distribution) -> dict[str, Batches]:

@@ -27,13 +27,16 @@ if TYPE_CHECKING:
 
     from mlframework.data.interaction_examples import Catalogue, InteractionExamples
     from mlframework.data.table_encoder import TableEncoder
-    from mlframework.learners.torch import Penalty
+    from mlframework.learners.tasks import Penalty
     from mlframework.models.factorization import FactorizationMachine, FieldAwareFactorizationMachine
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Strength = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+_OWN_SCORES = 2
+"""How many of a vector's last columns are no factors: the score of the user alone, and that of the item."""
 
 
 class Tabular(Protocol):
@@ -101,8 +104,10 @@ class _Factorization(ModelSection, ABC):
             extra = {"unit": unit} if class_names is None else {}
             export_module(module, folder, {"format": FORMAT, "family": self.architecture, **meta, **extra})
 
+        examples = spec.splits.train
+        items = None if isinstance(examples, TableExamples) else partial(_item_vectors, encoder=encoder, train=examples)
         module = partial(sized, lambda: self.build(encoder, n_outputs), "model.embedding_dim")
-        return build_learner(spec, module, task, fetches, export, self._penalty())
+        return build_learner(spec, module, task, fetches, export, self._penalty(), items)
 
     def predictor(self, artifacts: Path) -> Predictor:
         """Return the predictor of an exported model: of rows of a table, or of users and items."""
@@ -143,30 +148,36 @@ def _export_recommender(
     unit: Mapping[str, float],
 ) -> None:
     """Write the artifact of a machine of users and items: its score is a product of their vectors."""
-    import torch
-
     from mlframework.learners.ranking import Vectors
 
-    def inputs(n_rows: int, of_users: bool) -> tuple[Tensor, Tensor]:
-        rows, other = np.arange(n_rows, dtype=np.int32), np.zeros(n_rows, dtype=np.int32)
-        users, items = (rows, other) if of_users else (other, rows)
-        table = replace(train, users=users, items=items, values=np.zeros(n_rows, dtype=np.float32)).as_table()
-        numeric, codes = encoder.transform(table)
-        return torch.from_numpy(numeric).to(device), torch.from_numpy(codes).to(device)
+    users, items = _vectors(module, encoder, train, True), _vectors(module, encoder, train, False)
+    names = train.catalogue.class_names
+    write_weights(module, folder)
+    link = Link(mean=unit["mean"], scale=unit["scale"]) if names is None else Link(names)
+    write = exporter(name, train, items.shape[1] - _OWN_SCORES, link)
+    write(folder, Vectors(users, items))
+
+
+def _vectors(module: Any, encoder: TableEncoder, train: InteractionExamples, of_users: bool) -> NDArray[np.float32]:
+    """Return the vectors of all users, or of all items: the last columns are the two sides' own scores."""
+    import torch
 
     device = next(module.parameters()).device
+    n_rows = len(train.catalogue.users if of_users else train.catalogue.items)
+    rows, other = np.arange(n_rows, dtype=np.int32), np.zeros(n_rows, dtype=np.int32)
+    users, items = (rows, other) if of_users else (other, rows)
+    table = replace(train, users=users, items=items, values=np.zeros(n_rows, dtype=np.float32)).as_table()
+    inputs = [torch.from_numpy(each).to(device) for each in encoder.transform(table)]
     of_user = torch.from_numpy(_of_user(train.catalogue, encoder)).to(device)
     module.eval()
     with torch.inference_mode():
-        users = module.user_vectors(*inputs(len(train.catalogue.users), True), of_user).float().cpu().numpy()
-        items = module.item_vectors(*inputs(len(train.catalogue.items), False), of_user).float().cpu().numpy()
-    names = train.catalogue.class_names
-    write_weights(module, folder)
-    # The last two columns are the two sides' own scores.
-    write = exporter(
-        name, train, items.shape[1] - 2, Link(mean=unit["mean"], scale=unit["scale"]) if names is None else Link(names)
-    )
-    write(folder, Vectors(users, items))
+        compute = module.user_vectors if of_users else module.item_vectors
+        found: NDArray[np.float32] = compute(*inputs, of_user).float().cpu().numpy()
+    return found
+
+
+def _item_vectors(module: nn.Module, encoder: TableEncoder, train: InteractionExamples) -> NDArray[np.float32]:
+    return _vectors(module, encoder, train, False)[:, :-_OWN_SCORES]
 
 
 def _of_user(catalogue: Catalogue, encoder: TableEncoder) -> NDArray[np.bool_]:

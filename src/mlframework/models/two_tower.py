@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from mlframework.learners.base import Learner, LearnerSpec
@@ -94,7 +95,8 @@ class TwoTower(ModelSection):
         batches = self._batches(train, spec, distribution.cut_pairs if in_batch else distribution.cut)
         differs = ("each item is held against the other items of its part only",) if in_batch else ()
         stepping = build_stepping(spec, module, len(batches), distribution, differs)
-        judge = RankingJudge(Ranker(spec.splits, spec.metrics), vectors_of(train, spec.device), distribution)
+        vectors, items = vectors_of(train, spec.device), item_vectors_of(train, spec.device)
+        judge = RankingJudge(Ranker(spec.splits, spec.metrics), vectors, items, distribution)
         export = self._exporter(train, spec.device)
         return TorchLearner(module, self._loss(train, spec.device), len, batches, stepping, judge, export)
 
@@ -163,24 +165,26 @@ class TwoTower(ModelSection):
 
 def vectors_of(train: InteractionExamples, device: str) -> Callable[[Any], Vectors]:
     """Return what computes the vectors of all users and items of a module, without dropout."""
-    import torch
-
     from mlframework.learners.ranking import Vectors
 
-    def computed(vectors: Callable[[Tensor], Tensor], n_rows: int) -> np.ndarray[Any, Any]:
+    n_users, items = len(train.catalogue.users), item_vectors_of(train, device)
+    return lambda module: Vectors(_computed(module, module.user_vectors, n_users, device), items(module))
+
+
+def item_vectors_of(train: InteractionExamples, device: str) -> Callable[[Any], NDArray[np.float32]]:
+    """Return what computes the vectors of all items of a module, without dropout."""
+    n_items = len(train.catalogue.items)
+    return lambda module: _computed(module, module.item_vectors, n_items, device)
+
+
+def _computed(module: Any, vectors: Callable[[Tensor], Tensor], n_rows: int, device: str) -> NDArray[np.float32]:
+    import torch
+
+    module.eval()
+    with torch.inference_mode():
         parts = torch.split(torch.arange(n_rows, device=device), _AT_ONCE)
-        found: np.ndarray[Any, Any] = torch.cat([vectors(rows) for rows in parts]).float().cpu().numpy()
-        return found
-
-    def compute(module: Any) -> Vectors:
-        module.eval()
-        with torch.inference_mode():
-            return Vectors(
-                computed(module.user_vectors, len(train.catalogue.users)),
-                computed(module.item_vectors, len(train.catalogue.items)),
-            )
-
-    return compute
+        found: NDArray[np.float32] = torch.cat([vectors(rows) for rows in parts]).float().cpu().numpy()
+    return found
 
 
 def _features(table: TableExamples | None, trained: np.ndarray[Any, Any]) -> Features | None:

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from mlframework.training.callbacks import GRADIENTS, TIMES
+
 RELATIVE, ABSOLUTE = 1e-5, 1e-8
 """How far apart two values of a metric may be and still differ by noise: what float32's sums in another order come to.
 
 A value counts as the same where |then - now| <= ABSOLUTE + RELATIVE * the larger of the two, as numpy.allclose has it.
 """
-PASSED_OVER = ("epoch", "seconds")
+PASSED_OVER = ("epoch", *GRADIENTS, *TIMES)
 
 Epochs: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 """Lines as metrics.jsonl has them, by the part that they are of: "" of a run with one training, `fold_2`, `repeat_1`."""

@@ -9,6 +9,13 @@ from mlframework.learners.base import Learner
 from mlframework.metrics import Direction, is_better
 from mlframework.training.config import EarlyStopping
 
+TIMES = ("seconds", "throughput")
+"""Keys of metrics.jsonl that are another number every time."""
+GRADIENTS = ("gradient_norm", "gradient_norm_max")
+"""Keys of metrics.jsonl on the way that the training took, which metrics do not depend on."""
+NO_METRICS = ("epoch", "lr", *GRADIENTS, *TIMES)
+"""Keys of metrics.jsonl that are no metrics."""
+
 
 @dataclass(frozen=True)
 class EpochRecord:
@@ -19,22 +26,37 @@ class EpochRecord:
         metrics: by name with split: `{"train_loss": 0.3, "val_acc": 0.9}`.
         seconds: wall time of training and evaluation.
         lr: the learning rate at the end of the epoch, None for a learner that has none.
+        throughput: examples that were trained on in a second; None in a record that an earlier version wrote.
+        gradient_norm: mean length of the gradients before clipping, None for a learner that has none.
+        gradient_norm_max: the largest one.
     """
 
     epoch: int
     metrics: Mapping[str, float]
     seconds: float
     lr: float | None
+    throughput: float | None = None
+    gradient_norm: float | None = None
+    gradient_norm_max: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain values."""
-        return {"epoch": self.epoch, **self.metrics, "lr": self.lr, "seconds": round(self.seconds, 4)}
+        return {
+            "epoch": self.epoch,
+            **self.metrics,
+            "lr": self.lr,
+            "gradient_norm": self.gradient_norm,
+            "gradient_norm_max": self.gradient_norm_max,
+            "seconds": round(self.seconds, 4),
+            "throughput": self.throughput,
+        }
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "EpochRecord":
         """Return the record that `to_dict` wrote."""
-        metrics = {k: v for k, v in record.items() if k not in ("epoch", "lr", "seconds")}
-        return cls(record["epoch"], metrics, record["seconds"], record["lr"])
+        metrics = {k: v for k, v in record.items() if k not in NO_METRICS}
+        others = (record.get(key) for key in ("throughput", *GRADIENTS))
+        return cls(record["epoch"], metrics, record["seconds"], record["lr"], *others)
 
 
 @dataclass

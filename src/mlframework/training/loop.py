@@ -69,12 +69,17 @@ def fit(plan: Fit, history: History) -> str:
 
 
 def _epoch(plan: Fit, history: History) -> None:
-    started = time.perf_counter()
-    metrics = {f"train_{name}": value for name, value in plan.learner.train_epoch().items()}
+    learner, started = plan.learner, time.perf_counter()
+    metrics = {f"train_{name}": value for name, value in learner.train_epoch().items()}
+    throughput = learner.n_examples / max(time.perf_counter() - started, 1e-9)
     if plan.evaluate:
-        metrics |= {f"val_{name}": value for name, value in plan.learner.evaluate("val").items()}
+        metrics |= {f"val_{name}": value for name, value in learner.evaluate("val").items()}
     seconds = time.perf_counter() - started
-    record = EpochRecord(len(history.records) + 1, metrics, seconds, plan.learner.learning_rate())
+    norm = learner.gradient_norm()
+    lengths = (None, None) if norm is None else (norm.mean, norm.largest)
+    record = EpochRecord(
+        len(history.records) + 1, metrics, seconds, learner.learning_rate(), round(throughput, 2), *lengths
+    )
     _check(record, history)
     history.records.append(record)
     for callback in plan.callbacks:

@@ -90,7 +90,7 @@ def read_epochs(path: Path) -> "list[EpochRecord]":
 
 
 def _record(values: Any, place: str) -> "EpochRecord":
-    from mlframework.training.callbacks import EpochRecord
+    from mlframework.training.callbacks import GRADIENTS, NO_METRICS, EpochRecord
 
     if not isinstance(values, Mapping):
         raise RunError(f"{place}: should hold a JSON object, got {type(values).__name__}: take the line out")
@@ -101,9 +101,14 @@ def _record(values: Any, place: str) -> "EpochRecord":
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise RunError(f"{place}: {key}: should be a number or null, got {value!r}: take the line out")
     numbers = {key: math.nan if value is None else float(value) for key, value in values.items()}
-    metrics = {key: value for key, value in numbers.items() if key not in ("epoch", "lr", "seconds")}
-    lr = numbers.get("lr", math.nan)
-    return EpochRecord(epoch, metrics, numbers.get("seconds", math.nan), lr if math.isfinite(lr) else None)
+    metrics = {key: value for key, value in numbers.items() if key not in NO_METRICS}
+    lr, *others = (_finite(numbers, key) for key in ("lr", "throughput", *GRADIENTS))
+    return EpochRecord(epoch, metrics, numbers.get("seconds", math.nan), lr, *others)
+
+
+def _finite(numbers: Mapping[str, float], key: str) -> float | None:
+    value = numbers.get(key, math.nan)
+    return value if math.isfinite(value) else None
 
 
 def _nothing_yet(run: RunDir) -> str:
