@@ -14,12 +14,13 @@ from mlframework.config import yaml
 from mlframework.errors import ConfigError, StudyError
 from mlframework.search.compare import Comparison, Curve, conclude, curve_of, verdicts
 from mlframework.search.comparing import ComparePlan, build_plan, compare, open_studies
+from mlframework.search.quiet import require_optuna
 from mlframework.search.read import read_config
 from mlframework.search.results import MERGED_HYPERPARAMETERS, TrialRecord
 from mlframework.search.start import load as _load
 from mlframework.search.statistics import friedman, mean_interval
 from mlframework.search.storage import open_storage
-from mlframework.search.study import OpenStudy, require_optuna
+from mlframework.search.study import OpenStudy
 from support.searches import LR, Watched, write_config
 
 pytestmark = pytest.mark.usefixtures("here")

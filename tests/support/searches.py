@@ -11,11 +11,12 @@ import numpy as np
 from mlframework.config import yaml
 from mlframework.config.override import override
 from mlframework.search.loop import SearchEnd, search
+from mlframework.search.quiet import require_optuna
 from mlframework.search.read import read_config
 from mlframework.search.setup import build_spec
 from mlframework.search.start import load as _load
 from mlframework.search.storage import open_storage
-from mlframework.search.study import OpenStudy, open_study, require_optuna
+from mlframework.search.study import OpenStudy, open_study
 from mlframework.search.training_run import LoadSplits
 
 LR = {"type": "loguniform", "low": 1e-3, "high": 1e-1}

@@ -59,9 +59,9 @@ def run_comparison(read: ReadConfig, arguments: argparse.Namespace, resume: str)
     """Compare the samplers that the command line names; `resume` is the command that goes on."""
     from mlframework.runs import make_folder, writing
     from mlframework.search.comparing import build_plan, compare, comparison_folder, open_studies, sampler_configs
+    from mlframework.search.quiet import require_optuna
     from mlframework.search.start import check_data, load
     from mlframework.search.storage import open_storage
-    from mlframework.search.study import require_optuna
 
     require_optuna()
     from optuna.storages import InMemoryStorage

@@ -19,9 +19,9 @@ from mlframework.search.fit import refuse_misfits
 from mlframework.search.keep import Keep
 from mlframework.search.parameters import Scalar
 from mlframework.search.probe import Measured, Prober
+from mlframework.search.quiet import quiet_optuna, require_optuna
 from mlframework.search.read import ReadConfig
 from mlframework.search.space import Space
-from mlframework.search.study import quiet_optuna, require_optuna
 
 DRAWS = 300
 CHECKPOINTS = 2  # a run keeps the best and the last

@@ -14,9 +14,10 @@ from mlframework.registry import nearest
 from mlframework.runs import read_json
 from mlframework.search.confirm import Candidate, read_confirmation
 from mlframework.search.goal import KNEE, Goal, Objective
+from mlframework.search.quiet import require_optuna
 from mlframework.search.started import started_with
 from mlframework.search.storage import file_of, masked, open_storage, translated
-from mlframework.search.study import STUDIES, StudyFolder, require_optuna
+from mlframework.search.study import STUDIES, StudyFolder
 from mlframework.search.versions import latest, original_name
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ def find_study(name: str, storage_url: str | None) -> tuple[Study, str, Directio
     Raises:
         StudyError: there is no such study; the message names those that are there.
     """
+    require_optuna()
     import optuna
 
-    require_optuna()
     if Path(name).name != name:
         raise StudyError(f"the study's name {name!r} leads out of {STUDIES}, where its pictures go; a name has no '/'")
     folder = StudyFolder(STUDIES / name)

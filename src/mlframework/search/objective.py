@@ -20,9 +20,10 @@ from mlframework.search.matched import matching_of
 from mlframework.search.places import open_trial
 from mlframework.search.primary import reporting
 from mlframework.search.pruners import WilcoxonPruner
+from mlframework.search.quiet import quiet_optuna
 from mlframework.search.results import BEST_EPOCH, METRICS, TOOK, VALUE, VALUES, TrialRecord
 from mlframework.search.storage import translated
-from mlframework.search.study import REASON, OpenStudy, SearchSpec, quiet_optuna
+from mlframework.search.study import REASON, OpenStudy, SearchSpec
 
 if TYPE_CHECKING:
     from optuna import Study

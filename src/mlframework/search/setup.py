@@ -16,6 +16,7 @@ from mlframework.search.feasibility import combinations, is_feasible
 from mlframework.search.fit import cautions, refuse_misfits
 from mlframework.search.head_start import HeadStart, imported_histories, read_head_start, seed_beside
 from mlframework.search.parameters import Parameter
+from mlframework.search.quiet import quiet_optuna
 from mlframework.search.read import ReadConfig
 from mlframework.search.samplers import GridSampler, grid_cells
 from mlframework.search.space import Space
@@ -24,7 +25,6 @@ from mlframework.search.study import (
     STUDIES,
     SearchSpec,
     StudyFolder,
-    quiet_optuna,
     stored_fingerprint,
     study_attributes,
 )

@@ -104,9 +104,10 @@ def open_search(
     Raises:
         MlframeworkError: the data, the storage or the study can't be used.
     """
+    from mlframework.search.quiet import require_optuna
     from mlframework.search.setup import build_spec
     from mlframework.search.storage import open_storage
-    from mlframework.search.study import open_study, require_optuna
+    from mlframework.search.study import open_study
 
     require_optuna()
     assert read.config.search is not None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlframework.config.override import get, override
 from mlframework.data.fingerprint import fingerprint_of
-from mlframework.errors import MissingExtraError, StudyError
+from mlframework.errors import StudyError
 from mlframework.metrics import Direction
 from mlframework.plans import Plan
 from mlframework.runs import FORMAT, make_folder, write_json, writing
@@ -183,19 +182,6 @@ class OpenStudy:
         return {trial.number for trial in trials if not trial.state.is_finished() or REDRAWN in trial.user_attrs}
 
 
-def require_optuna() -> None:
-    """Raise where the extra is missing.
-
-    Raises:
-        MissingExtraError: Optuna is not installed.
-    """
-    try:
-        import optuna
-    except ImportError:
-        raise MissingExtraError("optuna", "optuna", "A search") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
 def stored_fingerprint(storage: BaseStorage, name: str, url: str) -> dict[str, Any] | None:
     """Return what a study was started with, or None where the storage has no such study."""
     with translated(url):
@@ -305,15 +291,3 @@ def _write_study_file(spec: SearchSpec) -> None:
         },
     }
     write_json(spec.folder.study, content)
-
-
-@contextmanager
-def quiet_optuna() -> Any:
-    """Keep Optuna's warnings about its experimental parts from the terminal."""
-    import warnings
-
-    from optuna.exceptions import ExperimentalWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        yield

@@ -19,11 +19,12 @@ from mlframework.search.fit import cautions, refuse_misfits
 from mlframework.search.goal import Goal
 from mlframework.search.head_start import HeadStart, add_row
 from mlframework.search.pruners import HyperbandPruner, NoPruner, PatientPruner
+from mlframework.search.quiet import quiet_optuna
 from mlframework.search.samplers import ALGORITHMS, SAMPLERS, GridSampler
 from mlframework.search.setup import most_trials
 from mlframework.search.space import Space
 from mlframework.search.storage import masked
-from mlframework.search.study import OpenStudy, SearchSpec, StudyFolder, quiet_optuna, stored_fingerprint
+from mlframework.search.study import OpenStudy, SearchSpec, StudyFolder, stored_fingerprint
 from mlframework.search.versions import changes_of_space
 from mlframework.search.warm_start import Row
 

@@ -17,10 +17,11 @@ from mlframework.search.head_start import seed_beside
 from mlframework.search.lines import watcher_of
 from mlframework.search.loop import run_trials
 from mlframework.search.parameters import Categorical, Int, LogUniform, Parameter, Uniform
+from mlframework.search.quiet import require_optuna
 from mlframework.search.results import TrialRecord
 from mlframework.search.start import require_best
 from mlframework.search.storage import open_storage
-from mlframework.search.study import STUDIES, OpenStudy, StudyFolder, open_study, require_optuna
+from mlframework.search.study import STUDIES, OpenStudy, StudyFolder, open_study
 from mlframework.search.warm_start import Imported, Row, judge
 from mlframework.tuner.fm import HISTORY_COLUMNS, fm_defaults, fm_space
 from mlframework.tuner.function import TrainFunction, how_called, trainer_of

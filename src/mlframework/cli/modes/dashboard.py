@@ -39,8 +39,8 @@ def show(arguments: argparse.Namespace) -> None:
     except ImportError:
         raise MissingExtraError("optuna-dashboard", "dashboard", "--mode dashboard") from None
     from mlframework.search.lookup import find_study, open_there
+    from mlframework.search.quiet import require_optuna
     from mlframework.search.storage import masked
-    from mlframework.search.study import require_optuna
 
     require_optuna()
     what, page = f"the studies of {masked(arguments.storage or '')}", "dashboard"
