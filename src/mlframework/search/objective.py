@@ -11,6 +11,7 @@ from mlframework.errors import LeaseLost, RunError, Stopped, StorageError, Trial
 from mlframework.plans import Evaluation, Report
 from mlframework.runs import unwritable
 from mlframework.search.attempts import Attempts
+from mlframework.search.audit import Sentence, audit_fraction
 from mlframework.search.draws import Verdict, judge, sampler_of
 from mlframework.search.duplicates import PARTS, REDRAWN, SAME_AS
 from mlframework.search.faults import DISK, FAULT, OUT_OF_MEMORY, Fault, Kind, take_note
@@ -218,7 +219,9 @@ class _Reports:
         spec = study.spec
         with translated(spec.storage):
             pruner = study.study.pruner if spec.goal.is_single else spec.pruner.build(spec.num_epochs)
-            self._trial = reporting(study.study, trial, spec.goal, pruner)
+            fraction = audit_fraction(spec.pruner)
+            self._sentence = Sentence(trial, spec.seed, fraction)
+            self._trial = reporting(study.study, trial, spec.goal, pruner, audits=fraction > 0)
             self._known = set(study.study._storage.get_trial(trial._trial_id).intermediate_values)
 
     def before_save(self) -> None:
@@ -238,8 +241,10 @@ class _Reports:
                 self._trial.set_user_attr(PARTS, list(parts))
             # A trial that has come to its end has nothing left to save, and its best epoch may be an earlier one.
             condemned = None
-            if step < self._last_step:
+            if step < self._last_step and not self._sentence.is_suspended:
                 condemned = self._behind_on_parts(parts) if parts else self._behind_at(step, value)
+            if condemned is not None and self._sentence.suspend(step, value):
+                condemned = None
         self._watcher.epoch_ended(self._trial.number, step, value)
         if condemned is not None:
             raise TrialPruned(condemned)
@@ -258,7 +263,7 @@ class _Reports:
         spec = self._study.spec
         by_main = Goal.single(spec.metric, spec.direction)
         ranked = by_main.ranked(TrialRecord.of(trial) for trial in self._study.trials())
-        rivals = [record for record in ranked if record.parts]
+        rivals = [record for record in ranked if record.parts and record.audited is None]
         if self._matching is None or not rivals or len(rivals) < self._matching.n_startup_trials:
             return None
         best = rivals[0]

@@ -3,7 +3,8 @@
 Optuna refuses to report and to prune where there are several objectives. Here trials report one of them, the primary one, and
 pruners are asked about a study that has this objective alone. The other way round, TPE cannot rank the reports of a pruned
 trial among several objectives: to samplers a pruned trial has none, and is merely one that is worse than the complete ones.
-Imported trials have reported nothing, so pruners do not count them among those that they wait for.
+Imported trials have reported nothing, so pruners do not count them among those that they wait for. Trials that were condemned
+and let finish are pruned ones to them, so that they judge as they would without an audit.
 
 All are views of the same storage: what is written goes through, what is read is changed.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mlframework.search.audit import AUDITED, as_condemned
 from mlframework.search.duplicates import IMPORTED
 from mlframework.search.goal import Goal
 
@@ -56,8 +58,10 @@ class _View:
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         """Return the trials as they look."""
-        trials = self._storage.get_all_trials(study_id, deepcopy, states)
-        return [self._show(trial) for trial in trials if self._imported or IMPORTED not in trial.user_attrs]
+        trials = self._storage.get_all_trials(study_id, deepcopy)
+        shown = [self._show(trial) for trial in trials if self._imported or IMPORTED not in trial.user_attrs]
+        # In which state a trial looks to be may be another one than it is in.
+        return [trial for trial in shown if states is None or trial.state in states]
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         """Return the best of the trials as they look."""
@@ -66,19 +70,31 @@ class _View:
         return BaseStorage.get_best_trial(self, study_id)  # type: ignore[arg-type]
 
 
-def reporting(study: Study, trial: Trial, goal: Goal, pruner: BasePruner) -> Trial:
+def reporting(study: Study, trial: Trial, goal: Goal, pruner: BasePruner, audits: bool = False) -> Trial:
     """Return a trial that can report values of the main objective and be pruned by them, compared with the study's own.
 
-    It is the trial itself where the study has one objective, and no imported trials.
+    It is the trial itself where the study has one objective, and neither imported nor audited trials.
+
+    Args:
+        study: whose trials it is compared with.
+        trial: the trial.
+        goal: has the main objective.
+        pruner: is asked.
+        audits: whether trials may come to be audited while this one is trained.
     """
-    if goal.is_single and not any(IMPORTED in each.user_attrs for each in study.get_trials(deepcopy=False)):
+    marks = {
+        mark for each in study.get_trials(deepcopy=False) for mark in (IMPORTED, AUDITED) if mark in each.user_attrs
+    }
+    if goal.is_single and not audits and not marks:
         return trial
     from optuna import Study
     from optuna.samplers import RandomSampler
     from optuna.trial import Trial
 
     at = goal.metrics.index(goal.main)
-    view: Any = _View(study._storage, lambda each: of_objective(each, at), [study.directions[at]], imported=False)
+    view: Any = _View(
+        study._storage, lambda each: _condemned(of_objective(each, at)), [study.directions[at]], imported=False
+    )
     return Trial(Study(study.study_name, view, RandomSampler(seed=0), pruner), trial._trial_id)
 
 
@@ -87,6 +103,19 @@ def of_objective(trial: FrozenTrial, at: int) -> FrozenTrial:
     if trial.values is None:
         return trial
     return _changed(trial, values=[trial.values[at]])
+
+
+def _condemned(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial as it looked when it was condemned, where it was let finish after that."""
+    if AUDITED not in trial.user_attrs:
+        return trial
+    from optuna.trial import TrialState
+
+    state = TrialState.PRUNED if trial.state == TrialState.COMPLETE else trial.state
+    return _changed(
+        trial, state=state, intermediate_values=as_condemned(trial.user_attrs, trial.intermediate_values),
+        values=None,
+    )  # fmt: skip
 
 
 def without_reports(trial: FrozenTrial) -> FrozenTrial:

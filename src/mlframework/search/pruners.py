@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
 
-class _AfterWarmUp(Config):
+class _Audited(Config):
+    audit_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the trials to be stopped that is drawn by lot and let finish all the same: results.json tells how many of them
+    came among the best, and so whether stopping was right."""
+
+
+class _AfterWarmUp(_Audited):
     n_startup_trials: Annotated[int, Field(ge=0)] = 5
     """Trials that run to their end before any is stopped."""
     n_warmup_steps: Annotated[int, Field(ge=0)] = 5
@@ -51,7 +57,7 @@ class PercentilePruner(_AfterWarmUp):
         )
 
 
-class HyperbandPruner(Config):
+class HyperbandPruner(_Audited):
     """Successive halving from several first budgets (Li et al., 2018, https://arxiv.org/abs/1603.06560)."""
 
     type: Literal["HyperbandPruner"]
@@ -70,7 +76,7 @@ class HyperbandPruner(Config):
         return pruners.HyperbandPruner(self.min_resource, self.max_resource or num_epochs, self.reduction_factor)
 
 
-class SuccessiveHalvingPruner(Config):
+class SuccessiveHalvingPruner(_Audited):
     """Asynchronous successive halving (Li et al., 2020, https://arxiv.org/abs/1810.05934): the best go on at each rung."""
 
     type: Literal["SuccessiveHalvingPruner"]
@@ -88,7 +94,7 @@ class SuccessiveHalvingPruner(Config):
         return pruners.SuccessiveHalvingPruner(self.min_resource, self.reduction_factor, self.min_early_stopping_rate)
 
 
-class ThresholdPruner(Config):
+class ThresholdPruner(_Audited):
     """Stops a trial whose value leaves fixed bounds: one that diverges, or that learns nothing."""
 
     type: Literal["ThresholdPruner"]
@@ -118,7 +124,7 @@ class ThresholdPruner(Config):
         )
 
 
-class WilcoxonPruner(Config):
+class WilcoxonPruner(_Audited):
     """Stops a trial that a signed-rank test finds behind the best one, step by step; made for the folds of a cross-validation."""
 
     type: Literal["WilcoxonPruner"]
@@ -140,7 +146,7 @@ class WilcoxonPruner(Config):
             return pruners.WilcoxonPruner(p_threshold=self.p_threshold, n_startup_steps=self.n_startup_steps)
 
 
-class PatientPruner(Config):
+class PatientPruner(_Audited):
     """Asks another pruner only about a trial that has not improved on itself for some epochs."""
 
     type: Literal["PatientPruner"]
@@ -153,6 +159,14 @@ class PatientPruner(Config):
     """Epochs without improvement after which the other pruner is asked."""
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     """By how much a trial must fall behind its own best before that counts as no improvement."""
+
+    @model_validator(mode="after")
+    def _audits_itself(self) -> PatientPruner:
+        if self.wrapped.audit_fraction:
+            raise ValueError(
+                "wrapped: audit_fraction: has no meaning there; write it beside wrapped:, since PatientPruner stops the trials"
+            )
+        return self
 
     def build(self, num_epochs: int) -> BasePruner:
         """Return Optuna's pruner.

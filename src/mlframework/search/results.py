@@ -14,6 +14,7 @@ from mlframework.config import yaml
 from mlframework.config.override import get
 from mlframework.models import MODELS
 from mlframework.runs import FORMAT, read_json, write_json, write_text
+from mlframework.search.audit import AUDITED, audit_fraction, audit_of
 from mlframework.search.confirm import Candidate, read_confirmation
 from mlframework.search.duplicates import (
     IMPORTED,
@@ -61,6 +62,7 @@ class TrialRecord:
         resources: what its trainings took, `fit_seconds` and `n_parameters`; empty where nothing was trained to its end.
         fault: why it failed: `settings` or data explain it, an `error` that nobody expected, the `death` of its process, or
             `out_of_memory`.
+        audited: at which `epoch`, and with which `value`, the pruner condemned a trial that was let finish.
     """
 
     number: int
@@ -78,6 +80,12 @@ class TrialRecord:
     values: Mapping[str, float] = field(default_factory=dict)
     resources: Mapping[str, float] = field(default_factory=dict)
     fault: str | None = None
+    audited: Mapping[str, float] | None = None
+
+    @property
+    def audited_at(self) -> int | None:
+        """The epoch at which a trial was condemned that was let finish."""
+        return int(self.audited["epoch"]) if self.audited is not None else None
 
     @property
     def std(self) -> float | None:
@@ -114,6 +122,7 @@ class TrialRecord:
             values=trial.user_attrs.get(VALUES, {}),
             resources=trial.user_attrs.get(TOOK, {}),
             fault=trial.user_attrs.get(FAULT) if state == "failed" else None,
+            audited=trial.user_attrs.get(AUDITED),
         )
 
 
@@ -232,6 +241,7 @@ def write_results(study: OpenStudy, records: Sequence[TrialRecord], checkpoints:
     spec = study.spec
     chosen = pick(spec, records)
     best = chosen.record if chosen is not None else None
+    audit = audit_of(spec.goal, records, audit_fraction(spec.pruner))
     content = {
         "format": FORMAT,
         "study_name": spec.name,
@@ -242,12 +252,13 @@ def write_results(study: OpenStudy, records: Sequence[TrialRecord], checkpoints:
         "best_params": dict(best.params) if best is not None else None,
         "confirmed": _confirmed(chosen),
         **_about_front(spec.goal, records),
+        "audit": audit.told() if audit is not None else None,
         "checkpoints": dict(checkpoints),
         **study.record().told(),
         "trials": [_as_dict(record) for record in records],
     }
     write_json(spec.folder.results, content)
-    columns = ["number", "state", "value", "std", "best_epoch", "epochs", "seconds", "reason", "fault"]
+    columns = ["number", "state", "value", "std", "best_epoch", "epochs", "seconds", "reason", "fault", "audited_at"]
     write_csv(spec.folder.trials, spec.goal, records, columns)
 
 
@@ -281,7 +292,8 @@ def _confirmed(chosen: Pick | None) -> dict[str, Any] | None:
 
 def _as_dict(record: TrialRecord) -> dict[str, Any]:
     mappings = {name: dict(getattr(record, name)) for name in ("params", "metrics", "values", "resources")}
-    return {**record.__dict__, **mappings, "parts": list(record.parts), "std": record.std}
+    audited = dict(record.audited) if record.audited is not None else None
+    return {**record.__dict__, **mappings, "parts": list(record.parts), "std": record.std, "audited": audited}
 
 
 def write_csv(path: Path, goal: Goal, records: Sequence[TrialRecord], columns: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ from mlframework.search.space import Space, active
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-ABOUT_TRIALS = ("number", "state", "std", "best_epoch", "epochs", "seconds", "reason", "fault")
+ABOUT_TRIALS = ("number", "state", "std", "best_epoch", "epochs", "seconds", "reason", "fault", "audited_at")
 """Columns of our trials.csv that are neither parameters nor the value."""
 VALUES = ("value", "score", "performance")
 """What the column of the values may be called, besides by the metric's name."""

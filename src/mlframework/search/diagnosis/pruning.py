@@ -8,8 +8,10 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from mlframework.config.override import get
+from mlframework.search.audit import Audit, audit_of
 from mlframework.search.diagnosis.case import Case
 from mlframework.search.diagnosis.findings import Change, Finding
+from mlframework.search.goal import Goal
 from mlframework.search.pruners import NoPruner, PatientPruner, ThresholdPruner
 from mlframework.search.results import TrialRecord
 
@@ -38,8 +40,10 @@ def look_at_pruning(case: Case) -> list[Finding]:
     steps = Counter(max(by_number[each.number].intermediate_values, default=0) for each in pruned)
     common = steps.most_common(1)[0][0]
     told = tells([by_number[each.number] for each in complete], common)
+    audit = audit_of(Goal.single(case.metric, case.direction), case.records, 0.0)
+    by_luck = audit is not None and _is_by_luck(audit, len(complete))
     too_many = share >= FAR_TOO_MANY or (share >= TOO_MANY and len(complete) < FEW_COMPLETE)
-    if not too_many and (told is None or told >= _TELLS or share < 1 / 3):
+    if not too_many and not by_luck and (told is None or told >= _TELLS or share < 1 / 3):
         return []
     shown = ", ".join(f"{count} at {_named(case, step)}" for step, count in sorted(steps.items()))
     says = f"{len(pruned)} of {n} trials were pruned ({shown}), {len(complete)} are complete"
@@ -48,12 +52,25 @@ def look_at_pruning(case: Case) -> list[Finding]:
             f"; the values of step {common} tell little of the final ones (rank correlation {told:.2f} among the complete "
             "trials), so the pruner goes by luck there"
         )
-    evidence = {
+    if audit is not None:
+        luck = "as if they had been condemned by luck" if by_luck else "fewer than by luck"
+        says += (
+            f"; of {len(audit.trials)} that were condemned and let finish {audit.among_best} came among the best {audit.top} of "
+            f"{len(complete)}, {luck}"
+        )
+    evidence: dict[str, Any] = {
         "pruned": len(pruned), "trials": n, "complete": len(complete),
         "steps": {str(step): count for step, count in sorted(steps.items())}, "rank_correlation": told,
+        "audit": audit.told() if audit is not None else None,
     }  # fmt: skip
     remedy, changes = _remedy(case, common, pruned, by_number)
     return [Finding("pruning", says, remedy, evidence, changes)]
+
+
+def _is_by_luck(audit: Audit, n_complete: int) -> bool:
+    """Whether as many of the condemned trials came among the best as of all, where enough of them were let finish."""
+    n = len(audit.trials)
+    return n >= _FEWEST and audit.among_best / n >= audit.top / n_complete
 
 
 def tells(complete: Sequence[FrozenTrial], step: int) -> float | None:
