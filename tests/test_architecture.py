@@ -26,7 +26,7 @@ FLOORS = {
     "learners": 2,
     "models": 3,
     "training": 4,
-    "experiment": 5, "folds": 5, "plans": 5, "final": 5, "artifact": 5,
+    "experiment": 5, "folds": 5, "plans": 5, "final": 5, "artifact": 5, "outputs": 5,
     "search": 6,
     "visualise": 7, "face": 7, "study": 7, "tuner": 7, "replay": 7,
     "cli": 8, "": 8,
@@ -38,7 +38,7 @@ NEIGHBOURS = {
     ("folds", "experiment"), ("plans", "folds"), ("plans", "experiment"),
     ("final", "experiment"), ("final", "plans"), ("plans", "final"),
     ("face", "visualise"), ("study", "visualise"),
-    ("experiment", "artifact"), ("final", "artifact"),
+    ("experiment", "artifact"), ("final", "artifact"), ("experiment", "outputs"),
 }  # fmt: skip
 """Who may import whom on the same floor."""
 

@@ -31,6 +31,7 @@ from mlframework.memory import explained, remedy
 from mlframework.metrics import METRICS, Direction, MetricName, direction_of, shown, tasks_of
 from mlframework.models import MODELS, ModelConfig
 from mlframework.optim import Adam, NoScheduler, OptimizerConfig, SchedulerConfig
+from mlframework.outputs import write_outputs
 from mlframework.runs import FORMAT, RunDir, append_line, read_json, write_json, write_lines, write_text
 from mlframework.training.callbacks import Callback, History, early_stop
 from mlframework.training.checkpoint import Checkpoints
@@ -293,7 +294,7 @@ def evaluate_test(config: ExperimentConfig, splits: Splits[Any], run: RunDir, we
     """
     if splits.test is None:
         raise TrainingError("there is no test split: set data.split.test_fraction above 0, or add a test folder")
-    learner = _trained(config, splits, run, weights)
+    learner, epoch = trained_learner(config, splits, run, weights)
     append_line(
         run.test_ledger,
         {
@@ -304,26 +305,36 @@ def evaluate_test(config: ExperimentConfig, splits: Splits[Any], run: RunDir, we
         },
     )
     found = {f"test_{name}": value for name, value in learner.evaluate("test").items()}
+    write_outputs(run, "test", epoch, learner.outputs("test"), splits.test, config.data)
     write_json(run.result, {**(run.read_result() or {}), "test_metrics": found})
     write_ranking(run, "test", learner.ranking("test"))
     return found
 
 
 def export(config: ExperimentConfig, splits: Splits[Any], run: RunDir, weights: Weights) -> None:
-    """Write the artifact that serving needs into `artifacts/`, and what a recommender recommends to the users of val."""
-    learner = _trained(config, splits.without_test(), run, weights)
+    """Write the artifact that serving needs into `artifacts/`, and what the model says of val, for pictures of the run."""
+    learner, epoch = trained_learner(config, splits.without_test(), run, weights)
+    if splits.val is not None:
+        write_outputs(run, "val", epoch, learner.outputs("val"), splits.val, config.data)
     learner.export(run.artifacts)
     if splits.val is not None:
         write_ranking(run, "val", learner.ranking("val"))
     describe_artifact(run)
 
 
-def _trained(config: ExperimentConfig, splits: Splits[Any], run: RunDir, weights: Weights) -> Learner:
-    learner = build_learner(config, splits)
+def trained_learner(
+    config: ExperimentConfig, splits: Splits[Any], run: RunDir, weights: Weights
+) -> tuple[Learner, int]:
+    """Return the learner with the run's weights, and the epoch that they are of.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it is damaged or of other settings.
+    """
+    learner, history = build_learner(config, splits), History(config.metric, config.direction)
     checkpoints = Checkpoints(run.checkpoints, _identity(config))
     path = checkpoints.best if weights == "best" else checkpoints.last
-    checkpoints.restore(learner, History(config.metric, config.direction), path)
-    return learner
+    checkpoints.restore(learner, history, path)
+    return learner, len(history.records)
 
 
 class _MetricsFile:

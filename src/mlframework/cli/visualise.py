@@ -18,7 +18,10 @@ PLOT_TYPES = (
     "optimization_history", "param_importances", "importance_significance", "folds", "slice", "contour", "parallel_coordinate",
     "intermediate_values", "pareto_front", "confirm",
 )  # fmt: skip
-RUN_PLOT_TYPES = ("curves", "recall_at_k", "popularity")
+RUN_PLOT_TYPES = (
+    "curves", "confusion_matrix", "calibration", "roc", "precision_recall", "residuals", "mistakes", "recall_at_k",
+    "ranking_at_k", "user_hits", "popularity",
+)  # fmt: skip
 FORMATS = ("html", "png")
 
 

@@ -65,6 +65,8 @@ class TableExamples:
     """Class indices int64 (n,), or float32 (n,) in a regression."""
     groups: NDArray[np.int64] | None = None
     """Number of each row's group, (n,), where folds must not cut groups apart."""
+    rows: NDArray[np.int64] | None = None
+    """Where each row stands in the file, (n,), from 0, header and blank lines not counted; None for what is of no file."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -72,7 +74,8 @@ class TableExamples:
     def take(self, rows: Rows) -> Self:
         """Return the rows at these positions, in this order, as a copy."""
         groups = None if self.groups is None else self.groups[rows]
-        return type(self)(self.schema, self.numeric[rows], self.categorical[rows], self.targets[rows], groups)
+        places = None if self.rows is None else self.rows[rows]
+        return type(self)(self.schema, self.numeric[rows], self.categorical[rows], self.targets[rows], groups, places)
 
     def concat(self, other: Self) -> Self:
         """Return these rows followed by the others, which must be of the same schema."""
@@ -84,6 +87,7 @@ class TableExamples:
             np.concatenate([self.categorical, other.categorical]),
             np.concatenate([self.targets, other.targets]),
             None if self.groups is None or other.groups is None else np.concatenate([self.groups, other.groups]),
+            None if self.rows is None or other.rows is None else np.concatenate([self.rows, other.rows]),
         )
 
 

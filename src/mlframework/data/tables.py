@@ -83,11 +83,13 @@ class TableConfig(Config):
             DataError: the file or a column cannot be used.
         """
         source = Path(self.path).name
-        frame = _with_target(read_frame(self.path), self, source)
+        whole = read_frame(self.path)
+        frame = _with_target(whole, self, source)
         schema = infer_schema(frame, self)
         examples = encode_frame(frame, schema, source)
         groups = None if self.group_column is None else _groups(frame[self.group_column], source)
-        examples = replace(examples, groups=groups)
+        rows = np.flatnonzero(whole[self.target].is_not_null().to_numpy())
+        examples = replace(examples, groups=groups, rows=rows)
         return Loaded(
             examples=examples,
             time=None if self.time_column is None else times(frame[self.time_column], source),

@@ -62,7 +62,10 @@ class RankingReport:
         k: how many items are recommended to each.
         n_users: users that are evaluated.
         recall_at: recall@1, recall@2, ... to 100 or the number of items.
-        popularity_recall_at: the same of recommending the most popular items to everybody.
+        precision_at, ndcg_at: precision and NDCG at the same K.
+        popularity_recall_at, popularity_precision_at, popularity_ndcg_at: the same of recommending the most popular items
+            to everybody.
+        users_by_hits: (k + 1,) how many users have 0, 1, ... k of their held-out items among the k recommended.
         recommended: (n_items,) to how many users each item is recommended.
         interactions: (n_items,) how many training interactions each item has.
     """
@@ -70,7 +73,12 @@ class RankingReport:
     k: int
     n_users: int
     recall_at: NDArray[np.float64]
+    precision_at: NDArray[np.float64]
+    ndcg_at: NDArray[np.float64]
     popularity_recall_at: NDArray[np.float64]
+    popularity_precision_at: NDArray[np.float64]
+    popularity_ndcg_at: NDArray[np.float64]
+    users_by_hits: NDArray[np.int64]
     recommended: NDArray[np.int64]
     interactions: NDArray[np.int64]
 
@@ -81,7 +89,12 @@ class RankingReport:
             "n_users": self.n_users,
             "n_items": len(self.interactions),
             "recall_at": self.recall_at.tolist(),
+            "precision_at": self.precision_at.tolist(),
+            "ndcg_at": self.ndcg_at.tolist(),
             "popularity_recall_at": self.popularity_recall_at.tolist(),
+            "popularity_precision_at": self.popularity_precision_at.tolist(),
+            "popularity_ndcg_at": self.popularity_ndcg_at.tolist(),
+            "users_by_hits": self.users_by_hits.tolist(),
             "recommended": self.recommended.tolist(),
             "interactions": self.interactions.tolist(),
         }

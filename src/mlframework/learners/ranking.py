@@ -1,6 +1,6 @@
 """How a recommender is measured, whatever it is made of: by its vectors, for all users at once. No torch here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -81,11 +81,18 @@ class Ranker:
         items, _ = ranking.top(vectors.users[held.users], vectors.items, held.seen_indptr, held.seen_items, k)
         everybody = np.ones((len(vectors.users), 1), dtype=np.float32)
         popularity = interactions.astype(np.float32)[:, None]
+        own = ranking.rank(vectors.users, vectors.items, held, depth, first=False)
+        popular = ranking.rank(everybody, popularity, held, depth, first=False)
         return RankingReport(
             k=k,
             n_users=len(held),
-            recall_at=ranking.curve(ranking.rank(vectors.users, vectors.items, held, depth, first=False)),
-            popularity_recall_at=ranking.curve(ranking.rank(everybody, popularity, held, depth, first=False)),
+            recall_at=ranking.curve(own),
+            precision_at=_at_every_k(ranking.precision, own),
+            ndcg_at=_at_every_k(ranking.ndcg, own),
+            popularity_recall_at=ranking.curve(popular),
+            popularity_precision_at=_at_every_k(ranking.precision, popular),
+            popularity_ndcg_at=_at_every_k(ranking.ndcg, popular),
+            users_by_hits=ranking.users_by_hits(own, k),
             recommended=np.bincount(items[items >= 0], minlength=n_items),
             interactions=interactions,
         )
@@ -106,6 +113,11 @@ class Ranker:
                     f"{split}: {error}; a larger data.split.{split}_fraction, or another data.split.strategy, may help"
                 ) from None
         return self._held_out[split]
+
+
+def _at_every_k(metric: Callable[[ranking.Ranks, int], float], ranks: ranking.Ranks) -> NDArray[np.float64]:
+    """Return a metric at every K from 1 to the depth of the ranks, (depth,)."""
+    return np.array([metric(ranks, k) for k in range(1, ranks.depth + 1)])
 
 
 def require_items(names: Sequence[str], n_items: int) -> None:

@@ -5,14 +5,18 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlframework.errors import RunError
+from mlframework.errors import PlotError, RunError
+from mlframework.outputs import SavedOutputs
 from mlframework.runs import RunDir
+from mlframework.visualise.run_outputs import outputs_of
 from mlframework.visualise.wording import count_of, short
 
 if TYPE_CHECKING:
+    from mlframework.metrics import Task
     from mlframework.training.callbacks import EpochRecord
 
 
@@ -61,8 +65,36 @@ class RunView:
 
     @property
     def name(self) -> str:
-        """The name of the run's folder."""
-        return self.run.path.resolve().name
+        """The name of the run's folder; of a fold also that of the run that it is a part of."""
+        path = self.run.path.resolve()
+        return path.name if self.run.config.is_file() else f"{path.parent.name}/{path.name}"
+
+    @property
+    def task(self) -> "Task":
+        """What the run learns, as its metrics tell."""
+        bases = {name.partition("_")[2] for record in self.records for name in record.metrics}
+        if "acc" in bases:
+            return "classification"
+        return "regression" if "rmse" in bases else "ranking"
+
+    @property
+    def outputs(self) -> SavedOutputs:
+        """What the model says of each example of the test split, where it was opened, else of val; read once.
+
+        Raises:
+            PlotError: that is known of none, with what to do.
+            RunError: the file is damaged.
+        """
+        if isinstance(self._outputs, SavedOutputs):
+            return self._outputs
+        raise self._outputs
+
+    @cached_property
+    def _outputs(self) -> SavedOutputs | PlotError | RunError:
+        try:
+            return outputs_of(self.run, keep=self.reason is not None)
+        except (PlotError, RunError) as error:
+            return error
 
 
 def read_epochs(path: Path) -> "list[EpochRecord]":

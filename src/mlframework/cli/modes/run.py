@@ -5,14 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mlframework.cli import console
 from mlframework.cli.modes.drawn import report
 
 
 def show(arguments: argparse.Namespace) -> None:
     """Draw a run's plots into its folder."""
     from mlframework.visualise.draw_all import draw_run
+    from mlframework.visualise.run_outputs import must_compute
+    from mlframework.visualise.run_plots import uses_outputs
     from mlframework.visualise.run_view import RunView
 
     view = RunView.of(Path(arguments.given[0]))
+    if uses_outputs(view, arguments.plot_type) and must_compute(view.run):
+        console.err().print(
+            f"{view.run.path} has no outputs_val.npz: the model and its data are built anew to compute it, which takes longer"
+        )
     outcomes = draw_run(view, arguments.plot_type, view.run.path / "plots", arguments.format)
     report(outcomes, asked=bool(arguments.plot_type))

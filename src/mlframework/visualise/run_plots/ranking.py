@@ -23,6 +23,9 @@ class Ranking:
         n_users, n_items: how many there are.
         recall_at: recall@1, recall@2, ... of the model.
         popularity_recall_at: the same of recommending everybody the most popular items.
+        precision_at, ndcg_at, popularity_precision_at, popularity_ndcg_at: the same of precision and NDCG; empty in a file
+            of a version that did not write them.
+        users_by_hits: how many users have 0, 1, ... k of their held-out items among the k recommended; may be empty, too.
         recommended: (n_items,) in how many users' top k each item is.
         interactions: (n_items,) how many training interactions each item has.
     """
@@ -35,6 +38,11 @@ class Ranking:
     popularity_recall_at: tuple[float, ...]
     recommended: tuple[int, ...]
     interactions: tuple[int, ...]
+    precision_at: tuple[float, ...] = ()
+    ndcg_at: tuple[float, ...] = ()
+    popularity_precision_at: tuple[float, ...] = ()
+    popularity_ndcg_at: tuple[float, ...] = ()
+    users_by_hits: tuple[int, ...] = ()
 
 
 def has_rankings(view: RunView) -> bool:
@@ -86,7 +94,32 @@ def read_ranking(path: Path) -> Ranking:
     _as_long(path, "recommended", recommended, "n_items", n_items)
     _as_long(path, "interactions", interactions, "n_items", n_items)
     _as_long(path, "popularity_recall_at", popularity, "the length of recall_at", len(recall_at))
-    return Ranking(split, k, n_users, n_items, recall_at, popularity, recommended, interactions)
+    return Ranking(
+        split,
+        k,
+        n_users,
+        n_items,
+        recall_at,
+        popularity,
+        recommended,
+        interactions,
+        *_later(raw, path, len(recall_at), k),
+    )
+
+
+def _later(raw: Mapping[str, Any], path: Path, depth: int, k: int) -> list[Any]:
+    """Read what the first version of the format did not have: empty where it is not there."""
+    keys = ("precision_at", "ndcg_at", "popularity_precision_at", "popularity_ndcg_at")
+    found: list[Any] = []
+    for key in keys:
+        values = tuple(_share(value, place) for place, value in _items(raw, key, path)) if key in raw else ()
+        if values:
+            _as_long(path, key, values, "the length of recall_at", depth)
+        found.append(values)
+    users = tuple(_count(value, place) for place, value in _items({"users_by_hits": [], **raw}, "users_by_hits", path))
+    if users:
+        _as_long(path, "users_by_hits", users, "k + 1", k + 1)
+    return [*found, users]
 
 
 def _items(raw: Mapping[str, Any], key: str, path: Path) -> list[tuple[str, Any]]:

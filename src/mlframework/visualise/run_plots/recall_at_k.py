@@ -86,7 +86,7 @@ def draw(data: RecallData) -> "go.Figure":
                 hoverinfo="skip",
             )
     last = max(len(curve.recall) for curve in data.curves)
-    figure.update_xaxes(title_text="K", **_k_axis(last))
+    figure.update_xaxes(title_text="K", **k_axis(last))
     figure.update_yaxes(title_text="recall@K", rangemode="tozero")
     return style.styled(figure, data.heading, 580)
 
@@ -106,7 +106,8 @@ def _line(curve: RecallCurve, values: tuple[float, ...]) -> dict[str, Any]:
     }
 
 
-def _k_axis(last: int) -> dict[str, Any]:
+def k_axis(last: int) -> dict[str, Any]:
+    """Return the axis of K from 1 to `last`: logarithmic where they are many."""
     if last <= _LARGEST_LINEAR:
         return {"type": "linear", "dtick": 1, "range": (1 - 0.02 * last, last * 1.02)}
     ticks = [step * 10**power for power in range(len(str(last))) for step in _TICKS if step * 10**power <= last]
