@@ -30,6 +30,7 @@ FLOORS = {
     "search": 6,
     "visualise": 7, "face": 7, "study": 7, "tuner": 7, "replay": 7,
     "cli": 8, "": 8,
+    "served_model": 9,  # what MLflow runs where it serves a model: it uses the house as its users do
 }  # fmt: skip
 """Floor of each package and module of the house; "" is mlframework/__init__.py, the Python face."""
 

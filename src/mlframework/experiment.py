@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from mlframework.artifact import describe_artifact, write_ranking
 from mlframework.config import yaml
 from mlframework.config.base import Config
+from mlframework.config.override import get, override
 from mlframework.config.secrets import masked
 from mlframework.data import DataConfig, load_splits
 from mlframework.data.fingerprint import Fingerprint, fingerprint_of
@@ -37,6 +38,7 @@ from mlframework.training.callbacks import Callback, History, early_stop
 from mlframework.training.checkpoint import Checkpoints
 from mlframework.training.config import TrackingConfig, TrainingConfig
 from mlframework.training.loop import Fit, fit
+from mlframework.training.tracking.mlflow.settings import recorded
 from mlframework.training.tracking.start import trackers_of
 
 Weights = Literal["best", "last"]
@@ -183,9 +185,15 @@ def start_run(run: RunDir, tree: Mapping[str, Any]) -> None:
         DataError: the data is not there.
     """
     data = fingerprint_of(tree)
-    write_text(run.config, yaml.dump(dict(tree)))
+    write_text(run.config, yaml.dump(without_password(tree)))
     about = {"format": FORMAT, "started": _now(), **environment()}
     write_json(run.environment, {**about, "data": data.to_dict() if data is not None else None})
+
+
+def without_password(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's tree as it may be written: without the password of a tracking server."""
+    uri = get(tree, "tracking.mlflow.tracking_uri")
+    return override(tree, {"tracking.mlflow.tracking_uri": recorded(uri)}) if isinstance(uri, str) else dict(tree)
 
 
 def is_of_data(run: RunDir, tree: Mapping[str, Any]) -> bool:

@@ -148,18 +148,25 @@ def train(
 
 
 def experiment_of(read: ReadConfig) -> tuple[ExperimentConfig, dict[str, object]]:
-    """Return the training run that a config file describes, and its tree."""
+    """Return the training run that a config file describes, and its tree.
+
+    Raises:
+        MissingExtraError: a tracker that it asks for is not installed.
+    """
     from mlframework.config.decode import decode
     from mlframework.config.yaml import Document
     from mlframework.experiment import ExperimentConfig
+    from mlframework.training.tracking.start import require_trackers
 
     tree = read.tree
-    return decode(ExperimentConfig, Document(tree, read.document.name)), tree
+    config = decode(ExperimentConfig, Document(tree, read.document.name))
+    require_trackers(config.tracking)
+    return config, tree
 
 
 def of_the_run(read: ReadConfig) -> dict[str, object]:
-    """Return the overrides that the run's name shows: not those of the search, which may hold a password."""
-    return {key: value for key, value in read.overrides.items() if not key.startswith("search.")}
+    """Return the overrides that the run's name shows: not those of search and tracking, which may hold a password."""
+    return {key: value for key, value in read.overrides.items() if not key.startswith(("search.", "tracking."))}
 
 
 @contextmanager
@@ -185,13 +192,24 @@ def or_no_trace(run: RunDir) -> Iterator[None]:
         raise
 
 
-def select(config: ExperimentConfig, run: RunDir, callbacks: Sequence[Callback]) -> RunResult:
-    """Train on train, choose the best epoch on val, and write the artifact of that epoch."""
+def select(
+    config: ExperimentConfig, run: RunDir, callbacks: Sequence[Callback], is_final: bool = True
+) -> RunResult:  # fmt: skip
+    """Train on train, choose the best epoch on val, and write the artifact of that epoch.
+
+    Args:
+        config: the run.
+        run: its folder.
+        callbacks: told of every epoch.
+        is_final: whether this is the final model: no other is made of the run.
+    """
     from mlframework.experiment import export, load_data, train
+    from mlframework.training.tracking.start import publish_run
 
     splits = load_data(config).without_test()
     result = train(config, splits, run, callbacks)
     export(config, splits, run, "best")
+    publish_run(config, config.tracking, run, is_final)
     return result
 
 

@@ -9,6 +9,7 @@ from mlframework.data.splits import Splits
 from mlframework.experiment import ExperimentConfig, RunResult, evaluate_test, export, refit
 from mlframework.runs import FORMAT, RunDir, read_json, write_json
 from mlframework.training.callbacks import Callback
+from mlframework.training.tracking.start import publish_run
 
 
 @dataclass(frozen=True)
@@ -44,4 +45,5 @@ def run_final(
     export(config, together, run, "last")
     test_metrics = evaluate_test(config, together, run, "last")
     describe_artifact(run)
+    publish_run(config, config.tracking, run, is_final=True)
     return FinalResult(result, test_metrics)

@@ -207,6 +207,7 @@ def search(
     from mlframework.search.results import pick
     from mlframework.search.resume_plan import resume_plan
     from mlframework.search.start import load, open_search, read_any, require_best, require_search
+    from mlframework.search.tracking import tracked
     from mlframework.search.workers.launch import Workers, search_as
 
     group = Workers.asked_for(workers, launcher, ray_address, storage_proxy)
@@ -216,15 +217,16 @@ def search(
     study = open_search(read, resume, add_trials, accept_data_change)
     if progress:
         sys.stdout.write("".join(f"{line}\n" for line in (*study.news, *resume_plan(study).lines())))
-    end = search_as(study, read, group, load, watcher_of(study, progress))
-    spec = study.spec
-    require_best(end.records, spec.goal)
-    assert read.config.search is not None
-    if end.why == "done" and read.config.search.confirm is not None:
-        from mlframework.search.confirming import confirm
-        from mlframework.search.lines import RetrainingLines
+    with tracked(study, read.config.tracking, read.config.name, "the same search with resume=True") as told:
+        end = search_as(study, read, group, load, told(watcher_of(study, progress)))
+        spec = study.spec
+        require_best(end.records, spec.goal)
+        assert read.config.search is not None
+        if end.why == "done" and read.config.search.confirm is not None:
+            from mlframework.search.confirming import confirm
+            from mlframework.search.lines import RetrainingLines
 
-        confirm(study, read.config.search.confirm, load, RetrainingLines(spec.metric, progress))
+            confirm(study, read.config.search.confirm, load, RetrainingLines(spec.metric, progress))
     chosen = pick(spec, end.records)
     assert chosen is not None  # there is a best one
     return Study(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from mlframework.cli import console, diagnose, dry_run
+from mlframework.cli import console, diagnose, dry_run, tracking
 from mlframework.cli.compare import check_options, run_comparison
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides, positive_float, positive_int
 from mlframework.cli.ranks import led, require_one_process
@@ -80,6 +80,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--print-config", action="store_true", help="show every setting with its value, and search nothing"
     )
+    tracking.add_options(parser)
     dry_run.add_options(parser)
     diagnose.add_options(parser)
     return parser
@@ -99,6 +100,7 @@ def _main() -> None:
     for option, key in SHORT.items():
         if getattr(arguments, option) is not None:
             overrides[key] = as_option(getattr(arguments, option))
+    tracking.add_overrides(arguments, overrides)
     if arguments.add_trials and (not arguments.resume or arguments.n_trials):
         what = "adds to a study that exists: give --resume with it, and leave out --n-trials"
         raise ConfigError([Problem("ml-search", "--add-trials", what)])
@@ -115,6 +117,7 @@ def _main() -> None:
     )
     read = read_config(arguments.config, overrides, at_once=workers.at_once, threads=workers.threads)
     require_search(read)
+    tracking.check(arguments, read.config.tracking)
     if arguments.print_config:
         console.out().print(print_config(read), end="", markup=False, soft_wrap=True)
         return
@@ -133,6 +136,7 @@ def _main() -> None:
 def _search(read: ReadConfig, study: OpenStudy, workers: Workers, arguments: argparse.Namespace) -> None:
     from mlframework.cli.search_screen import SearchScreen, print_plan
     from mlframework.search.resume_plan import resume_plan
+    from mlframework.search.tracking import tracked
     from mlframework.search.workers.launch import search_as
 
     screen = console.out()
@@ -152,10 +156,11 @@ def _search(read: ReadConfig, study: OpenStudy, workers: Workers, arguments: arg
     console.say_on_interrupt(
         f"finished trials are kept, what is being trained goes on from its last epoch; go on with: {resume}"
     )
-    with SearchScreen(screen, study) as watcher:
-        end = search_as(study, read, workers, load, watcher)
-    _confirm(read, study, end)
-    _summarise(study, end, resume)
+    with tracked(study, read.config.tracking, read.config.name, resume) as told:
+        with SearchScreen(screen, study) as watcher:
+            end = search_as(study, read, workers, load, told(watcher))
+        _confirm(read, study, end)
+        _summarise(study, end, resume)
     if arguments.refit and end.why != "others":
         _refit(study)
 
@@ -200,7 +205,7 @@ def _resuming(read: ReadConfig, n_trials: int, arguments: argparse.Namespace) ->
     # The overrides are part of what the study's trials have in common, so the resuming command has them, too.
     for key, value in read.overrides.items():
         if key not in SHORT.values():
-            words += [f"--{key}", value if isinstance(value, str) else json.dumps(value)]
+            words += [f"--{key}", masked(value) if isinstance(value, str) else json.dumps(value)]
     return shlex.join(words)
 
 

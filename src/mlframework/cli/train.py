@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlframework.cli import console, find_lr, replay
+from mlframework.cli import console, find_lr, replay, tracking
 from mlframework.cli.cross_validate import cross_validate, evaluate_folds
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides
 from mlframework.cli.ranks import led, with_processes
@@ -49,6 +49,7 @@ def _parser() -> Parser:
         "--cross-validate", nargs="?", const=0, type=int, metavar="N",
         help="train on N folds instead of one split (default: search.cross_validation.n_folds), and show a table",
     )  # fmt: skip
+    tracking.add_options(parser)
     find_lr.add_options(parser)
     replay.add_options(parser)
     parser.add_argument(
@@ -60,6 +61,7 @@ def _parser() -> Parser:
 def _main() -> None:
     arguments, extra = _parser().parse_known_args()
     overrides = parse_overrides(extra)
+    tracking.add_overrides(arguments, overrides)
     replay.check(arguments, overrides)
     if arguments.replay is not None:
         return replay.run_replay(arguments, overrides)
@@ -71,6 +73,7 @@ def _main() -> None:
     from mlframework.search.read import print_config, read_config
 
     read = read_config(arguments.config, overrides, arguments.hyperparameters)
+    tracking.check(arguments, read.config.tracking)
     if arguments.print_config:
         console.out().print(print_config(read), end="", markup=False, soft_wrap=True)
         return None
@@ -98,12 +101,12 @@ def _train(read: ReadConfig, mode: str) -> None:
             [Problem("ml-train", "--mode final", "there is no test split; set data.split.test_fraction above 0")]
         )
     with new_run(read, config, tree) as run:
-        result = _select(config, run)
+        result = _select(config, run, is_final=mode != "final")
     if mode == "final":
         final_of(run, result.best_epoch, f"{run.path.name}-final")
 
 
-def _select(config: ExperimentConfig, run: RunDir) -> RunResult:
+def _select(config: ExperimentConfig, run: RunDir, is_final: bool) -> RunResult:
     """Train on train, choose the best epoch on val, and write the artifact of that epoch."""
     from mlframework.cli.progress import ProgressBar
     from mlframework.experiment import load_data
@@ -115,7 +118,7 @@ def _select(config: ExperimentConfig, run: RunDir) -> RunResult:
         f"{config.name}: {config.model.architecture} on {len(splits.train)} examples, {n_val} to validate, into {run.path}"
     )
     console.say_on_interrupt(f"the last finished epoch is saved; go on with: ml-train --resume {run.path}")
-    result = select(config, run, [ProgressBar(screen, config.training.num_epochs)])
+    result = select(config, run, [ProgressBar(screen, config.training.num_epochs)], is_final)
     screen.print(
         f"{result.reason}: best {result.metric} {result.value:.6g} at epoch {result.best_epoch} of {result.last_epoch}, "
         f"{result.seconds:.1f} s\nrun: {run.path}   curves: tensorboard --logdir {RUNS}"
@@ -160,6 +163,7 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
     from mlframework.final import final_epochs
     from mlframework.plans import marked_folds
     from mlframework.runs import RunDir
+    from mlframework.training.tracking.start import publish_run, require_trackers
 
     others = {
         "hyperparameters": arguments.hyperparameters is not None,
@@ -167,7 +171,7 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
         "print-config": arguments.print_config,
     }
     given = [
-        *(key for key in overrides if key not in _PROCESSES),
+        *(key for key in overrides if key not in _PROCESSES and not key.startswith("tracking.")),
         *(name for name, is_given in others.items() if is_given),
     ]
     if given:
@@ -177,8 +181,10 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
     if (run.path.parent / "study.json").is_file():
         what = f"is a trial of a study: ml-search --resume goes on with the study, ml-train --config {run.config} trains it anew"
         raise ConfigError([Problem(str(run.path), "", what)])
-    document = with_processes(yaml.read(run.config), overrides)
+    document = tracking.with_tracking(with_processes(yaml.read(run.config), overrides), overrides)
     config = decode(ExperimentConfig, document)
+    tracking.check(arguments, config.tracking)
+    require_trackers(config.tracking)
     epochs, folds = final_epochs(run), marked_folds(run)
     done = run.read_result()
     if done is not None and _is_finished(run):
@@ -186,7 +192,10 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
             f"{run.path} is finished already: {done['metric']} {done['value']} at epoch {done['best_epoch']}"
         )
         if epochs is None and folds is None and arguments.mode == "final":
-            final_of(run, _select(config, run).best_epoch, f"{run.path.name}-final")
+            final_of(run, _select(config, run, is_final=False).best_epoch, f"{run.path.name}-final")
+        elif folds is None:
+            is_final = not (run.path.parent / f"{run.path.name}-final").is_dir()
+            publish_run(config, config.tracking, run, is_final)  # what its trackers have missed
         return
     for line in replay.changed_data(run, document.tree, arguments.accept_data_change):
         console.out().print(f"changed since: {line}")
@@ -196,7 +205,7 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
     if folds is not None:
         evaluate_folds(config, run, folds)
         return
-    result = _select(config, run)
+    result = _select(config, run, is_final=arguments.mode != "final")
     if arguments.mode == "final":
         final_of(run, result.best_epoch, f"{run.path.name}-final")
 

@@ -21,7 +21,9 @@ from mlframework.search.samplers import ALGORITHMS, SAMPLERS
 from mlframework.search.setup import build_spec
 from mlframework.search.storage import masked
 from mlframework.search.study import STUDIES, OpenStudy, SearchSpec, StudyFolder, open_study, stored_fingerprint
+from mlframework.search.tracking import tracked
 from mlframework.search.training_run import LoadSplits
+from mlframework.training.config import TrackingConfig
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -181,7 +183,10 @@ def compare(
     """
     for study in studies:
         watcher.study_started(study)
-        search(study, load, watcher)
+        told = study.spec.settings
+        tracking = TrackingConfig.model_validate(told["tracking"])
+        with tracked(study, tracking, told["name"], "the same comparison with --resume") as tracked_by:
+            search(study, load, tracked_by(watcher))
         watcher.study_ended(_curve(study))
     # Only now: of a study that other processes shared, the last trials may have ended meanwhile.
     records = [[TrialRecord.of(trial) for trial in study.trials()] for study in studies]

@@ -234,10 +234,12 @@ def print_config(read: ReadConfig) -> str:
 
 
 def _without_passwords(tree: Any) -> Any:
-    """Return a tree in which every `storage` is masked: what is printed ends up in the log of a cluster's job."""
+    """Return a tree with every `storage` and `tracking_uri` masked: what is printed ends up in the log of a cluster's job."""
     if isinstance(tree, Mapping):
         return {
-            key: masked(inner) if key == "storage" and isinstance(inner, str) else _without_passwords(inner)
+            key: masked(inner)
+            if key in ("storage", "tracking_uri") and isinstance(inner, str)
+            else _without_passwords(inner)
             for key, inner in tree.items()
         }
     return [_without_passwords(inner) for inner in tree] if isinstance(tree, list | tuple) else tree

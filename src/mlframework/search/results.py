@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlframework.config import yaml
 from mlframework.config.override import get
+from mlframework.experiment import without_password
 from mlframework.models import MODELS
 from mlframework.runs import FORMAT, read_json, write_json, write_text
 from mlframework.search.audit import AUDITED, audit_fraction, audit_of
@@ -200,7 +201,7 @@ def write_best(study: OpenStudy, records: Sequence[TrialRecord]) -> None:
         header += (
             f"# Picked by its mean over {interval.n} further seeds, {interval.mean}; its own value does not count.\n"
         )
-    write_text(folder.best_config, header + yaml.dump(tree_of(study, best)))
+    write_text(folder.best_config, header + yaml.dump(without_password(tree_of(study, best))))
     by_model: dict[str, list[TrialRecord]] = {}
     for record in spec.goal.ranked(records):
         by_model.setdefault(_model(spec, record), []).append(record)

@@ -108,14 +108,19 @@ def open_search(
     from mlframework.search.setup import build_spec
     from mlframework.search.storage import open_storage
     from mlframework.search.study import open_study
+    from mlframework.search.tracking import introduce
+    from mlframework.training.tracking.start import require_trackers
 
     require_optuna()
+    require_trackers(read.config.tracking)
     assert read.config.search is not None
     storage = open_storage(address or read.document.tree["search"].get("storage") or read.config.search.storage)
     spec = build_spec(read, storage, add_trials)
     check_data(spec)
     spec = replace(spec, settings={}) if is_worker else spec
-    return open_study(spec, storage, resume, accept_data_change)
+    study = open_study(spec, storage, resume, accept_data_change)
+    introduce(study, read.config.tracking)
+    return study
 
 
 def check_data(spec: SearchSpec) -> None:

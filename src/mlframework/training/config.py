@@ -6,6 +6,7 @@ from pydantic import Field
 
 from mlframework.config.base import Config
 from mlframework.learners.settings import StepSettings
+from mlframework.training.tracking.mlflow.settings import MlflowConfig
 
 
 class EarlyStopping(Config):
@@ -34,3 +35,5 @@ class TrackingConfig(Config):
 
     tensorboard: bool = True
     """Write TensorBoard event files into the run's folder."""
+    mlflow: MlflowConfig = MlflowConfig()
+    """MLflow: a server, or a database in its place."""

@@ -13,6 +13,7 @@ from mlframework.search.patience import Patience
 from mlframework.search.read import read_config
 from mlframework.search.start import load, open_search
 from mlframework.search.storage import masked
+from mlframework.search.tracking import let_go
 from mlframework.search.workers.job import Event, Job
 
 Send = Callable[[Event], None]
@@ -34,7 +35,10 @@ def work(job: Job, send: Send, wait: Wait) -> None:
             # A worker that replaces another one may start while the database is away.
             patience = Patience(read.config.search.storage_patience, masked(read.config.search.storage))
             study = patience(lambda: open_search(read, resume=True, add_trials=0, is_worker=True, address=job.storage))
-        end = search(study, load, Speaker(send, wait if job.copies else None))
+        try:
+            end = search(study, load, Speaker(send, wait if job.copies else None))
+        finally:
+            let_go()
         send({"event": "end", "why": end.why})
     except MlframeworkError as error:
         send({"event": "error", "kind": type(error).__name__, "message": str(error)})
@@ -50,7 +54,7 @@ class Speaker:
     """
 
     def __init__(self, send: Send, wait: Wait | None = None) -> None:
-        self._send, self._wait = send, wait or (lambda: None)
+        self._send, self._wait, self._copies = send, wait or (lambda: None), wait is not None
 
     def trial_started(self, number: int, params: Mapping[str, Any], num_epochs: int) -> None:
         """Say so."""
@@ -64,6 +68,8 @@ class Speaker:
 
     def trial_ended(self, number: int) -> None:
         """Say so."""
+        if self._copies:  # from now on the parent has its folder, and sends what lies there
+            let_go()
         self._send({"event": "trial_ended", "number": number})
         self._wait()
 

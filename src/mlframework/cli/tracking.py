@@ -1,0 +1,60 @@
+"""`--mlflow-tracking --experiment-name E`: the settings of `tracking.mlflow` by the names that commands have for them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mlframework.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from mlframework.config.yaml import Document
+    from mlframework.training.config import TrackingConfig
+
+_ENABLED, _EXPERIMENT = "tracking.mlflow.enabled", "tracking.mlflow.experiment"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add both options to a command."""
+    parser.add_argument(
+        "--mlflow-tracking", action="store_true", help="record in MLflow, where tracking.mlflow.tracking_uri says"
+    )
+    parser.add_argument(
+        "--experiment-name",
+        metavar="E",
+        help="MLflow's experiment (default: tracking.mlflow.experiment, or the config's name)",
+    )
+
+
+def add_overrides(arguments: argparse.Namespace, overrides: dict[str, str]) -> None:
+    """Turn the options into overrides of the config."""
+    if arguments.mlflow_tracking:
+        overrides[_ENABLED] = "true"
+    if arguments.experiment_name is not None:
+        overrides[_EXPERIMENT] = json.dumps(arguments.experiment_name)
+
+
+def check(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
+    """Refuse an experiment's name where nothing is recorded.
+
+    Raises:
+        ConfigError: MLflow is not asked for.
+    """
+    if arguments.experiment_name is not None and not tracking.mlflow.enabled:
+        what = "names MLflow's experiment, and nothing is recorded there; add --mlflow-tracking"
+        raise ConfigError([Problem("command line", "--experiment-name", what)])
+
+
+def with_tracking(document: Document, overrides: Mapping[str, str]) -> Document:
+    """Return a run's config with other settings of `tracking:`, which may change from one call to the next.
+
+    Raises:
+        ConfigError: there is no such setting.
+    """
+    from mlframework.config.override import apply_options
+    from mlframework.experiment import ExperimentConfig
+
+    asked = {key: value for key, value in overrides.items() if key.startswith("tracking.")}
+    return apply_options(ExperimentConfig, document, asked)[0] if asked else document

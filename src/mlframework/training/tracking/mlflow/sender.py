@@ -1,0 +1,242 @@
+"""The thread that sends what lies in spools. A server that is away is asked again later, and costs the training nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+from mlframework.config.secrets import masked
+from mlframework.training.tracking.mlflow.delivery import Delivery, NotYet, Refused, Server
+
+_EVERY = 3.0  # seconds between two batches
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0  # seconds until a server that is away is asked again
+_SAID_AFTER = 2.0  # seconds: what is shorter nobody has to know
+_AT_MOST = 120.0  # seconds that an end waits for a server that answers
+_REQUESTS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+"""MLflow's own patience is 7 retries of 120 seconds each: this here has its own. What the user has set stays."""
+
+
+class Sender:
+    """Sends the spools of this process in the background."""
+
+    def __init__(self) -> None:
+        self._deliveries: dict[Path, Delivery] = {}
+        self._outages: dict[str, _Outage] = {}
+        self._servers: dict[str, Server] = {}
+        self._lock = threading.Condition()
+        self._is_urgent = False
+        self._rounds = 0
+        self._thread: threading.Thread | None = None
+
+    def add(self, folder: Path, uri: str, experiment: str) -> None:
+        """Send what lies in a folder, and what will."""
+        with self._lock:
+            path = folder.resolve()
+            known = self._deliveries.get(path)
+            if known is None or (known.server.uri, known.experiment) != (uri, experiment):
+                server = self._servers.setdefault(uri, Server(uri))
+                self._outages.setdefault(uri, _Outage(masked(uri)))
+                self._deliveries[path] = Delivery(path, server, experiment)
+            self._deliveries[path].is_closed = False
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
+                self._thread.start()
+
+    def close(self, folder: Path) -> None:
+        """Forget a folder once everything in it is sent."""
+        with self._lock:
+            if (delivery := self._deliveries.get(folder.resolve())) is not None:
+                delivery.is_closed = True
+
+    def drop(self) -> None:
+        """Forget all folders: what is left in them another process sends."""
+        with self._lock:
+            self._deliveries.clear()
+
+    def flush(self, seconds: float) -> list[Path]:
+        """Wait until everything is sent, at most so many seconds for a server that does not answer.
+
+        Returns:
+            The folders of which something is left.
+        """
+        started = progress = time.monotonic()
+        with self._lock:
+            for outage in self._outages.values():
+                outage.next_try = 0.0  # one more attempt, whatever the pause
+            while left := self._left():
+                now = time.monotonic()
+                if now - progress > seconds or now - started > _AT_MOST or self._thread is None:
+                    break
+                self._is_urgent = True
+                self._lock.notify_all()
+                rounds, sizes = self._rounds, self._sent_bytes()
+                self._lock.wait_for(lambda seen=rounds: self._rounds != seen, timeout=0.2)  # type: ignore[misc]
+                if self._sent_bytes() != sizes:
+                    progress = time.monotonic()
+            self._is_urgent = False
+            return left
+
+    def _left(self) -> list[Path]:
+        return [path for path, delivery in self._deliveries.items() if not delivery.is_done and not delivery.is_refused]
+
+    def _sent_bytes(self) -> int:
+        return sum(delivery.n_sent for delivery in self._deliveries.values()) + len(self._deliveries)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                self._lock.wait_for(lambda: self._is_urgent, timeout=_EVERY)
+                waiting = list(self._deliveries.items())
+            sent_any = False
+            for path, delivery in waiting:
+                sent_any |= self._send(path, delivery)
+            with self._lock:
+                self._rounds += 1
+                self._lock.notify_all()
+            if self._is_urgent and not sent_any:
+                time.sleep(0.05)
+
+    def _send(self, path: Path, delivery: Delivery) -> bool:
+        """Send what a folder has; return whether anything was sent. Whatever goes wrong, the thread lives on."""
+        outage = self._outages[delivery.server.uri]
+        if delivery.is_refused or outage.is_pausing:
+            return False
+        sent = False
+        try:
+            if not delivery.is_done:
+                with _brief_requests(), _alone_with_a_new_file(delivery.server):
+                    sent = delivery.send()
+                outage.is_over(sent)
+        except NotYet:
+            outage.is_over(True)
+        except Refused as error:
+            delivery.is_refused = True
+            _say(f"MLflow at {masked(delivery.server.uri)} takes nothing of {_shown(path)}: {error}")
+        except Exception as error:  # noqa: BLE001 - the training goes on, whatever MLflow raises
+            delivery.forget()
+            if _is_final(error):
+                delivery.is_refused = True
+                _say(f"MLflow at {masked(delivery.server.uri)} takes nothing of {_shown(path)}: {_reason(error)}")
+            else:
+                outage.note(_reason(error))
+        if delivery.is_closed and delivery.is_done:
+            with self._lock:
+                if delivery.is_closed and delivery.is_done:
+                    self._deliveries.pop(path, None)
+        return sent
+
+
+class _Outage:
+    """Since when a server does not answer, and when it is asked again."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._since: float | None = None
+        self._pause = _FIRST_PAUSE
+        self._is_said = False
+        self.next_try = 0.0
+
+    @property
+    def is_pausing(self) -> bool:
+        return time.monotonic() < self.next_try
+
+    def note(self, reason: str) -> None:
+        """Take note that it has not answered; say so once, if that lasts."""
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        self.next_try = now + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        if not self._is_said and now - self._since >= _SAID_AFTER:
+            self._is_said = True
+            _say(
+                f"MLflow at {self._title} does not answer ({reason}); the training goes on, and what it misses is kept in the "
+                f"run's folder and sent later ({time.strftime('%H:%M:%S')})"
+            )
+
+    def is_over(self, has_answered: bool) -> None:
+        """Take note that it has answered."""
+        if not has_answered:
+            return
+        if self._is_said:
+            _say(f"MLflow at {self._title} answers again: what it missed is being sent ({time.strftime('%H:%M:%S')})")
+        self._since, self._pause, self._is_said, self.next_try = None, _FIRST_PAUSE, False, 0.0
+
+
+def say_what_is_left(left: list[Path], command: str) -> None:
+    """Warn of what could not be sent, with the command that sends it."""
+    if left:
+        folders = _shown(left[0]) + (f" and {len(left) - 1} other folders" if len(left) > 1 else "")
+        _say(f"MLflow has not had everything of {folders}; nothing is lost, this sends the rest: {command}")
+
+
+def _say(text: str) -> None:
+    with suppress(Exception):  # where warnings are errors, they would end the thread
+        warnings.warn(text, UserWarning, stacklevel=2)
+
+
+def _shown(path: Path) -> str:
+    with suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
+
+
+def _reason(error: Exception) -> str:
+    return masked((str(error).strip() or type(error).__name__).splitlines()[0][:200])
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether the server has understood, and says no: a run that was deleted there, a value that it does not take."""
+    from mlflow.exceptions import MlflowException
+
+    codes = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS")
+    return isinstance(error, MlflowException) and error.error_code in codes
+
+
+@contextmanager
+def _brief_requests() -> Iterator[None]:
+    """Have MLflow wait briefly for an answer in this block; it reads these variables at every request."""
+    mine = {name: value for name, value in _REQUESTS.items() if name not in os.environ}
+    os.environ.update(mine)
+    try:
+        yield
+    finally:
+        for name in mine:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _alone_with_a_new_file(server: Server) -> Iterator[None]:
+    """Keep other processes of this machine away while MLflow makes the tables of a database."""
+    if server.client is not None or not server.uri.startswith("sqlite"):
+        yield
+        return
+    name = hashlib.sha256(f"{os.getuid()} {Path.cwd()} {server.uri}".encode()).hexdigest()[:16]
+    handle = os.open(Path(tempfile.gettempdir()) / f"mlframework-mlflow-{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@cache
+def _sender_of(_process: int) -> Sender:
+    return Sender()
+
+
+def sender() -> Sender:
+    """Return this process's sender; one that was forked has another than its parent."""
+    return _sender_of(os.getpid())
