@@ -38,7 +38,7 @@ def shown(changes: Mapping[str, Any], *, terminal: bool = False) -> str:
     with SearchScreen(console, study) as screen:
         end = search(study, _load, screen)
         if terminal:
-            console.print(screen._table())
+            console.print(screen._table)
     print_best(console, study, end.records)
     return written.getvalue()
 

@@ -129,10 +129,10 @@ def test_trials_csv_has_a_column_for_each_parameter(
     trials = json.loads(study.spec.folder.results.read_text())["trials"]
     with study.spec.folder.trials.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    fixed = ["number", "state", "value", "std", "best_epoch", "epochs", "seconds", "reason", "fault"]
+    fixed = ["number", "state", "value", "std", "best_epoch", "epochs", "seconds", "reason", "fault", "audited_at"]
     assert list(rows[0]) == [*fixed, "model.hidden_size", "optimizer.lr"]
     for row, trial in zip(rows, trials, strict=True):
-        told = {**{key: trial[key] for key in fixed}, **trial["params"]}
+        told = {**{key: trial.get(key) for key in fixed}, **trial["params"]}
         assert row == {key: "" if value is None else str(value) for key, value in told.items()}
 
 
