@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import signal
@@ -25,17 +26,25 @@ EXIT_DONE, EXIT_DEFECT, EXIT_USER, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 
 EXIT_UNREAD = 141  # as a shell says of SIGPIPE: a training that `| head` cut short is not done
 
 _resume_hint: list[str] = []
+_ALIKE = str.maketrans("±…–·━╸╺", "~.--===")
+_LIKENESS = "mlframework.likeness"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def out() -> Console:
     """Return the console of stdout."""
-    return _screen()(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
+    return _console(stderr=False)
 
 
 def err() -> Console:
     """Return the console of stderr."""
-    return _screen()(stderr=True, markup=False, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return _console(stderr=True)
+
+
+def _console(stderr: bool) -> Console:
+    screen = _screen()(stderr=stderr, markup=False, highlight=False)
+    screen.soft_wrap = not screen.is_terminal
+    return screen
 
 
 def printable(text: str) -> str:
@@ -44,6 +53,26 @@ def printable(text: str) -> str:
     Names of files and columns are whoever made the data's; line ends and tabs are ours, and stay.
     """
     return _CONTROL.sub(_shown, text) if _CONTROL.search(text) else text
+
+
+def encodable(text: str, encoding: str) -> str:
+    """Return a text whose signs all exist in an encoding, as long as before: marks of ours have a likeness there."""
+    return text if text.isascii() else text.encode(encoding, _LIKENESS).decode(encoding)
+
+
+def _liken(error: UnicodeError) -> tuple[str, int]:
+    """Put something alike in the place of what can't be encoded, a sign for a sign, so that columns stay in line."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end].translate(_ALIKE)
+    return "".join(sign if sign.isascii() else "?" for sign in text), error.end
+
+
+codecs.register_error(_LIKENESS, _liken)
+
+
+def is_plain() -> bool:
+    """Whether lines are wanted even on a terminal: where a machine reads along (`CI`), or it can't move its cursor."""
+    return os.environ.get("CI", "").lower() not in ("", "0", "false") or os.environ.get("TERM") in ("dumb", "unknown")
 
 
 def _shown(match: re.Match[str]) -> str:
@@ -58,11 +87,19 @@ def _screen() -> type[Console]:
     from rich.segment import Segment
 
     class Screen(Console):
-        """A console that shows the terminal no control characters but rich's own: names come from files and data."""
+        """A console that shows the terminal no control characters but rich's own: names come from files and data.
+
+        What is redrawn is redrawn on terminals alone, whatever is said of colours; and all that it writes can be encoded.
+        """
+
+        @property
+        def is_terminal(self) -> bool:
+            isatty = getattr(self.file, "isatty", None)
+            return super().is_terminal and isatty is not None and isatty() and not is_plain()
 
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
             for segment in super().render(renderable, options):
-                text = segment.text if segment.control else printable(segment.text)
+                text = segment.text if segment.control else encodable(printable(segment.text), self.encoding)
                 yield segment if text is segment.text else Segment(text, segment.style)
 
     return Screen

@@ -28,6 +28,7 @@ _LINES_WITHOUT_ROWS = 9
 _MAX_PARAMS = 6
 _WIDTH_WITHOUT_PARAMS, _WIDTH_OF_PARAM = 52, 14
 _MAX_SPARKS, _MIN_SPARKS = 60, 8
+_WIDTH_WITHOUT_TIMES = 36
 _NARROW = 60  # columns below which the study's name is left out
 
 
@@ -64,8 +65,12 @@ class LiveTable:
         self.records = [record for record in records if record.counts]
         self._redrawn = sum(record.state in REDRAWN_STATES for record in records)
         self.best = self._goal.best(self.records)
-        main = [record.value for record in self.records if record.state == "complete" and record.same_as is None]
-        self._series = best_so_far(main, self._goal.main_objective.direction)
+        found = [
+            record.value if record.state == "complete" and record.same_as is None else None
+            for record in self.records
+            if record.state in ENDED
+        ]
+        self._series = best_so_far(found, self._goal.main_objective.direction)
 
     def begin(self, number: int, params: Mapping[str, Any], num_epochs: int) -> None:
         """Add a trial that is being trained."""
@@ -80,10 +85,11 @@ class LiveTable:
         self.look(records)
 
     def seconds_left(self) -> float | None:
-        """Return about how long the search takes on, from the trials that ended here, as many as run at once; None before any."""
+        """Return about how long the search goes on, with as many trials at once as there were; None before one has ended here."""
         if not self._seconds:
             return None
-        now, mean = time.monotonic(), fmean(self._seconds)
+        # The later half: the first trials have waited for what a process loads, and seldom one of them is pruned.
+        now, mean = time.monotonic(), fmean(self._seconds[-max(3, len(self._seconds) // 2) :])
         rest = [max(mean - (now - running.started), 0.0) for running in list(self.running.values())]
         to_begin = max(self._study.n_trials - self._done() - len(rest), 0)
         left = max((to_begin * mean + sum(rest)) / self._at_once, max(rest, default=0.0))
@@ -134,7 +140,7 @@ class LiveTable:
         return line
 
     def _best_line(self, width: int, ascii_only: bool) -> Text:
-        """Return the best value after each complete trial: the first one, the way, the present one."""
+        """Return the best value after each trial that has ended: the first one, the way, the present one."""
         from rich.text import Text
 
         objective = self._goal.main_objective
@@ -170,10 +176,11 @@ class LiveTable:
         # As many parameters as there is room for: the value must not be cut.
         room = (width - _WIDTH_WITHOUT_PARAMS) // _WIDTH_OF_PARAM - len(values) + 1
         is_narrow = width < _WIDTH_WITHOUT_PARAMS
+        columns = ["trial", "state", *values, *(["epochs", "time"] if width >= _WIDTH_WITHOUT_TIMES else [])]
         keys = list(self._study.spec.space.parameters)[: 0 if is_narrow else min(max(1, room), _MAX_PARAMS)]
-        table = Table("trial", "state", *values, "epochs", "time", *(short(key, keys) for key in keys),
-                      box=box.SIMPLE_HEAD if is_narrow else box.HEAVY_HEAD, padding=(0, 0 if is_narrow else 1),
-                      )  # fmt: skip
+        table = Table(box=box.SIMPLE_HEAD if is_narrow else box.HEAVY_HEAD, padding=(0, 0 if is_narrow else 1))
+        for name in (*columns, *(short(key, keys) for key in keys)):
+            table.add_column(name, no_wrap=True)
         finished = [record for record in self.records if record.number not in self.running]
         latest = finished[-rows:]
         if best is not None and best.number not in {record.number for record in latest}:
@@ -185,15 +192,16 @@ class LiveTable:
             params = (shown_number(record.params[key]) if key in record.params else "" for key in keys)
             state = record.state if record.audited is None or record.state != "complete" else "audited"
             state = state if record.same_as is None else f"= trial {record.same_as}"
-            cells = (str(record.number), state, *_values(goal, record), str(record.epochs), seconds, *params)
-            table.add_row(*cells, style=style)
+            cells = [str(record.number), state, *_values(goal, record), str(record.epochs), seconds][: len(columns)]
+            table.add_row(*cells, *params, style=style)
         for running in list(self.running.values()):
             value = f"{running.value:.6g}" if running.value is not None else "-"
             shown = [value if goal.is_single or name == goal.main else "" for name in values]
             seconds = f"{time.monotonic() - running.started:.1f} s"
             params = (shown_number(running.params[key]) if key in running.params else "" for key in keys)
             epochs = f"{running.epoch}/{running.num_epochs}"
-            table.add_row(str(running.number), "running", *shown, epochs, seconds, *params, style="cyan")
+            cells = [str(running.number), "running", *shown, epochs, seconds][: len(columns)]
+            table.add_row(*cells, *params, style="cyan")
         return table
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from mlframework.cli.sparkline import sparkline
 from mlframework.learners.base import Learner, ignore_batches
 from mlframework.training.callbacks import EpochRecord, History
 
@@ -12,11 +13,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+_SPARKS = 20  # signs of the metric's curve
 _REFRESH = 0.1  # seconds between two updates within an epoch
 
 
 class ProgressBar:
-    """A line an epoch, and a bar for the whole training; without a terminal the lines alone.
+    """A line an epoch, and a bar for the whole training with the metric's curve; without a terminal the lines alone.
 
     Args:
         console: where to draw.
@@ -47,9 +49,11 @@ class ProgressBar:
             return
         self._progress = Progress(
             TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("left"),
-            TimeRemainingColumn(), console=self._console, transient=True,
+            TimeRemainingColumn(), TextColumn("{task.fields[curve]}"), console=self._console, transient=True,
         )  # fmt: skip
-        self._task = self._progress.add_task("training", total=self._num_epochs, completed=self._epoch)
+        self._task = self._progress.add_task(
+            "training", total=self._num_epochs, completed=self._epoch, curve=self._curve(history)
+        )
         self._progress.start()
         learner.on_batch = self._batch
 
@@ -66,7 +70,13 @@ class ProgressBar:
         star = " *" if history.best is record else ""
         self._console.print(f"{record.epoch:>4}/{self._num_epochs}  {_describe(record)}{star}")
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=record.epoch)
+            self._progress.update(self._task, completed=record.epoch, curve=self._curve(history))
+
+    def _curve(self, history: History) -> str:
+        """Return the metric in force so far, in which better is higher."""
+        values = [record.metrics[history.metric] for record in history.records if history.metric in record.metrics]
+        line = sparkline(values, _SPARKS, history.direction, self._console.options.ascii_only)
+        return f"{history.metric} {line}" if line else ""
 
     def on_end(self, learner: Learner, history: History, status: str) -> None:
         """Take the bar away."""

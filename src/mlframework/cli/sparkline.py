@@ -13,12 +13,14 @@ SIGNS = "_.:-=+*#"
 
 
 def best_so_far(values: Sequence[float | None], direction: Direction) -> list[float]:
-    """Return the best value after each one that is a finite number; others have none, and change nothing."""
+    """Return the best value after each one, from the first finite number on; None has no value, and changes nothing."""
     found: list[float] = []
     for value in values:
-        if value is not None and math.isfinite(value):
-            before = found[-1] if found else None
-            found.append(value if before is None or is_better(value, before, direction) else before)
+        before = found[-1] if found else None
+        if value is not None and is_better(value, before, direction):
+            found.append(value)
+        elif before is not None:
+            found.append(before)
     return found
 
 
