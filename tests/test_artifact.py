@@ -73,11 +73,13 @@ def test_what_is_recommended_to_val_is_written(
     found = read_json(run.path / "ranking_val.json")
     assert found == {"format": 1, "split": "val", **report.to_dict()}
     assert list(found) == [
-        "format", "split", "k", "n_users", "n_items", "recall_at", "popularity_recall_at", "recommended", "interactions",
+        "format", "split", "k", "n_users", "n_items", "recall_at", "precision_at", "ndcg_at", "popularity_recall_at",
+        "popularity_precision_at", "popularity_ndcg_at", "users_by_hits", "recommended", "interactions",
     ]  # fmt: skip
     assert (found["k"], found["n_items"], found["n_users"]) == (10, 45, len(np.unique(splits.val.users)))
-    lists = [found[name] for name in ("recall_at", "popularity_recall_at", "recommended", "interactions")]
-    assert [len(each) for each in lists] == [45] * 4
+    lists = [each for each in found.values() if isinstance(each, list)]
+    assert [len(each) for each in lists] == [45] * 6 + [11] + [45] * 2
+    assert sum(found["users_by_hits"]) == found["n_users"]
     assert found["recall_at"][9] == pytest.approx(read_json(run.result)["best_metrics"]["val_recall_at_10"])
     assert sum(found["interactions"]) == len(splits.train)
     assert not (run.path / "ranking_test.json").exists(), "the test split is not opened"

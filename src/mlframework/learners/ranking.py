@@ -1,6 +1,6 @@
 """How a recommender is measured, whatever it is made of: by its vectors, for all users at once. No torch here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mlframework.data.splits import Splits
 from mlframework.errors import TrainingError
 from mlframework.learners.base import RankingReport, wanted_metrics
-from mlframework.metrics import ALWAYS, compute_ranking, key_of, ranking
+from mlframework.metrics import ALWAYS, compute_ranking, key_of, ranking, ranking_curves
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -87,12 +87,12 @@ class Ranker:
             k=k,
             n_users=len(held),
             recall_at=ranking.curve(own),
-            precision_at=_at_every_k(ranking.precision, own),
-            ndcg_at=_at_every_k(ranking.ndcg, own),
+            precision_at=ranking_curves.precision_curve(own),
+            ndcg_at=ranking_curves.ndcg_curve(own),
             popularity_recall_at=ranking.curve(popular),
-            popularity_precision_at=_at_every_k(ranking.precision, popular),
-            popularity_ndcg_at=_at_every_k(ranking.ndcg, popular),
-            users_by_hits=ranking.users_by_hits(own, k),
+            popularity_precision_at=ranking_curves.precision_curve(popular),
+            popularity_ndcg_at=ranking_curves.ndcg_curve(popular),
+            users_by_hits=ranking_curves.users_by_hits(own, k),
             recommended=np.bincount(items[items >= 0], minlength=n_items),
             interactions=interactions,
         )
@@ -113,11 +113,6 @@ class Ranker:
                     f"{split}: {error}; a larger data.split.{split}_fraction, or another data.split.strategy, may help"
                 ) from None
         return self._held_out[split]
-
-
-def _at_every_k(metric: Callable[[ranking.Ranks, int], float], ranks: ranking.Ranks) -> NDArray[np.float64]:
-    """Return a metric at every K from 1 to the depth of the ranks, (depth,)."""
-    return np.array([metric(ranks, k) for k in range(1, ranks.depth + 1)])
 
 
 def require_items(names: Sequence[str], n_items: int) -> None:

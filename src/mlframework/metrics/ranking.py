@@ -220,12 +220,6 @@ def curve(ranks: Ranks) -> Floats:
     return np.full(ranks.depth, np.nan) if np.isnan(ranks.first).any() else found
 
 
-def users_by_hits(ranks: Ranks, k: int) -> Ints:
-    """Count the users who have 0, 1, ... k held-out items among their first k: (k + 1,), it sums to the users."""
-    owner, _ = _hits(ranks, k)
-    return np.bincount(np.bincount(owner, minlength=len(ranks.n_held)), minlength=k + 1)
-
-
 def _hits(ranks: Ranks, k: int) -> tuple[Ints, Ints]:
     """Return the user and the rank of each held-out item among the first k, user by user, best rank first."""
     if not 1 <= k <= ranks.depth:

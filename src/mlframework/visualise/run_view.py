@@ -184,7 +184,8 @@ def _worked_out(run: RunDir, records: "Sequence[EpochRecord]") -> Best | None:
 
 def subtitle(view: RunView, *notes: str) -> str:
     """Say which run is seen, and whatever else the reader must know."""
-    return html.escape(" · ".join([view.name, *(note for note in notes if note)]), quote=False)
+    text = html.escape(" · ".join([view.name, *(note for note in notes if note)]), quote=False)
+    return text.replace("$", "&#36;")  # between two of them plotly sees a formula
 
 
 def standing(view: RunView) -> list[str]:

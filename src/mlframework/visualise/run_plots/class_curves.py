@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mlframework.errors import PlotError
 from mlframework.visualise import style
-from mlframework.visualise.run_plots.classified import Classified, label
+from mlframework.visualise.run_plots.classified import Classified, label, shortened
 from mlframework.visualise.run_view import RunView
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def per_class(
         there = found.class_names[int(found.targets[0])]
         raise PlotError(
             f"needs examples of two classes, and all {len(found.targets)} of the {found.saved.split} split of "
-            f"{view.run.path} are of {there!r}: a larger data.split.{found.saved.split}_fraction, or data.split.strategy: "
+            f"{view.run.path} are of {shortened(there)!r}: a larger data.split.{found.saved.split}_fraction, or data.split.strategy: "
             "stratified, then train again"
         )
     return curves, tuple(missing)
@@ -129,11 +129,16 @@ def grid_of(curves: Sequence[Found]) -> Floats:
     return bends if len(bends) * len(curves) <= _AVERAGED else np.linspace(0, 1, 1001)
 
 
+def written(area: float) -> str:
+    """Write an area: "0.997"; never 1 where it is not."""
+    return "above 0.999" if 0.9995 <= area < 1 else f"{area:.3f}"
+
+
 def missing_note(missing: Sequence[str]) -> str:
     """Say which classes have no curve."""
     if not missing:
         return ""
-    listed = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+    listed = ", ".join(map(shortened, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
     return f"no example of {listed}"
 
 
@@ -151,7 +156,7 @@ def draw_curves(
     for place, curve in enumerate(data.curves):
         colour = _COLOURS[place % len(_COLOURS)] if curve.named else style.FAINT
         dash = ("solid", "dash")[place // len(_COLOURS) % 2] if curve.named else "solid"
-        named = f"{label(curve.name)}: {curve.area:.3f}"
+        named = f"{label(curve.name)}: {written(curve.area)}"
         figure.add_scatter(
             x=curve.x,
             y=curve.y,
@@ -166,7 +171,7 @@ def draw_curves(
         )
     if data.macro is not None:
         figure.add_scatter(
-            x=data.macro[0], y=data.macro[1], mode="lines", name=f"mean of the classes: {data.area:.3f}",
+            x=data.macro[0], y=data.macro[1], mode="lines", name=f"mean of the classes: {written(data.area)}",
             line={"color": style.VERMILLION, "width": 3.4, "shape": shape}, legendrank=900, zorder=3,
             hovertemplate=f"<b>mean</b><br>{axes[0]} %{{x:.3f}}<br>{axes[1]} %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
@@ -174,7 +179,7 @@ def draw_curves(
     figure.update_yaxes(title_text=axes[1], range=(-0.01, 1.02))
     style.styled(figure, data.heading, 640)
     n_named = sum(curve.named for curve in data.curves)
-    grey = f"<br>grey: {len(data.curves) - n_named} others" if len(data.curves) > n_named else ""
+    grey = f"<br>grey: the next {len(data.curves) - n_named}" if len(data.curves) > n_named else ""
     figure.update_layout(
         legend={
             "orientation": "v", "x": 1.02, "xanchor": "left", "y": 1, "yanchor": "top",

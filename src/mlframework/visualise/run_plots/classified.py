@@ -115,11 +115,16 @@ def above(view: RunView, saved: SavedOutputs, n_rows: int, *notes: str) -> str:
 
 def label(name: str, longest: int = LONGEST_NAME) -> str:
     """Return a name as a picture may have it: short, and without a sign that plotly or a browser would obey."""
+    # Between two dollar signs plotly sees a formula.
+    return html.escape(shortened(name, longest), quote=False).replace("$", "&#36;")
+
+
+def shortened(name: str, longest: int = LONGEST_NAME) -> str:
+    """Return a name of at most so many characters, all of which can be seen; a long one is cut in its middle."""
     shown = "".join(sign if sign.isprintable() else "\ufffd" for sign in name)
     if len(shown) > longest:
         shown = f"{shown[: longest - 6]}…{shown[-5:]}"
-    # Between two dollar signs plotly sees a formula.
-    return html.escape(shown, quote=False).replace("$", "&#36;")
+    return shown
 
 
 def share(value: float) -> str:

@@ -1,5 +1,6 @@
 """Which class is taken for which: the confusion matrix, and the most frequent mistakes in words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlframework.visualise import style
-from mlframework.visualise.run_plots.classified import above, classified, label, share
+from mlframework.visualise.run_plots.class_curves import missing_note
+from mlframework.visualise.run_plots.classified import LONGEST_NAME, above, classified, label, share
 from mlframework.visualise.run_view import RunView
 from mlframework.visualise.wording import count_of
 
@@ -18,10 +20,12 @@ _NUMBERS_UP_TO = 20  # classes; with more the numbers in the cells could not be 
 _WHOLE_UP_TO = 100  # classes; with more a cell would be a few pixels
 _SHOWN = 40  # classes, where not all are
 _LISTED = 10  # mistakes
-_WIDEST = 40  # characters of a mistake's two names
+_LINE = 42  # pixels of one of them
+_LONGEST = 18  # characters of a class in the list of mistakes
+_STRONG = 0.2
 OTHERS = "all other classes"
 
-# White to dark: blue on the diagonal, orange beside it, each by its own largest share.
+# White to dark: blue on the diagonal, orange beside it, each on a scale of its own.
 _RIGHT = ((0.0, "#EAF2FA"), (0.5, "#6BAED6"), (1.0, "#08519C"))
 _WRONG = ((0.0, "#FDEBDD"), (0.5, "#F0975A"), (1.0, style.VERMILLION))
 
@@ -66,6 +70,7 @@ def compute(view: RunView) -> ConfusionData:
     counts = confusion_matrix(found.targets, found.predicted, found.class_names)
     n_wrong = int((~found.right).sum())
     names, shown = found.class_names, counts
+    missing = [name for name, there in zip(names, counts.sum(axis=1), strict=True) if not there]
     note = ""
     if len(names) > _WHOLE_UP_TO:
         names, shown = gathered(names, counts, _SHOWN)
@@ -73,7 +78,7 @@ def compute(view: RunView) -> ConfusionData:
     return ConfusionData(
         heading=style.Heading(
             f"{share(float(found.right.mean()))} right: which class is taken for which",
-            above(view, found.saved, len(found.rows), f"{count_of(n_wrong, 'mistake')}", note),
+            above(view, found.saved, len(found.rows), count_of(n_wrong, "mistake"), note, missing_note(missing)),
         ),
         class_names=names,
         counts=shown,
@@ -110,28 +115,41 @@ def draw(data: ConfusionData) -> "go.Figure":
     from plotly.subplots import make_subplots
 
     k = len(data.class_names)
-    figure = make_subplots(
-        rows=1, cols=2, column_widths=[0.66, 0.34], horizontal_spacing=0.24 if data.confusions else 0.1
-    )
+    widths = [0.66, 0.34] if data.confusions else [1.0]
+    figure = make_subplots(rows=1, cols=len(widths), column_widths=widths, horizontal_spacing=0.08)
     totals = np.maximum(data.counts.sum(axis=1, keepdims=True), 1)
     shares, diagonal = data.counts / totals, np.eye(k, dtype=bool)
     for name, cells, colours in (("right", diagonal, _RIGHT), ("wrong", ~diagonal, _WRONG)):
         figure.add_trace(_heat(data, np.where(cells & (data.counts > 0), shares, np.nan), name, colours), row=1, col=1)
-    ticks = list(range(k))
-    axis = {"tickvals": ticks, "range": (-0.5, k - 0.5), "showgrid": False, "ticks": ""}
-    labels = [label(name, 24 if k <= _NUMBERS_UP_TO else 14) for name in data.class_names]
-    if k > _NUMBERS_UP_TO:
-        every = -(-k // 40)
-        axis["tickvals"], labels = ticks[::every], labels[::every]
-        axis["tickfont"] = {"size": 10}
-    slanted = sum(map(len, labels)) > 60
-    figure.update_xaxes(title_text="predicted", ticktext=labels, tickangle=-60 if slanted else 0, **axis, row=1, col=1)
-    figure.update_yaxes(title_text="true", ticktext=labels, **{**axis, "range": (k - 0.5, -0.5)}, row=1, col=1)
-    _list(figure, data)
-    height = min(max(520, 215 + 42 * k), 900) if k <= _NUMBERS_UP_TO else 900
-    style.styled(figure, data.heading, height)
+    below = _name_axes(figure, data)
+    height = min(max(430, 135 + 42 * k), 820) if k <= _NUMBERS_UP_TO else 820
+    if data.confusions:
+        _list(figure, data.confusions[: max(5, (height - 220) // _LINE)])
+    style.styled(figure, data.heading, height + below)
     figure.update_layout(showlegend=False, margin={"t": 140})
     return figure
+
+
+def _name_axes(figure: "go.Figure", data: ConfusionData) -> int:
+    """Write the classes beside the matrix, as many as there is room for; returns the pixels that they take below it."""
+    k = len(data.class_names)
+    longest, every = (LONGEST_NAME, 1) if k <= _NUMBERS_UP_TO else (14, -(-k // 40))
+    size = 14 if k <= _NUMBERS_UP_TO else 10
+    ticks = list(range(0, k, every))
+    lengths = [min(len(data.class_names[tick]), longest) for tick in ticks]
+    slanted = size * sum(lengths) > 1000
+    axis = {
+        "tickvals": ticks,
+        "ticktext": [label(data.class_names[tick], longest) for tick in ticks],
+        "tickfont": {"size": size},
+        "showgrid": False,
+        "ticks": "",
+    }
+    figure.update_xaxes(
+        title_text="predicted", tickangle=-60 if slanted else 0, range=(-0.5, k - 0.5), **axis, row=1, col=1
+    )
+    figure.update_yaxes(title_text="true", range=(k - 0.5, -0.5), **axis, row=1, col=1)
+    return 80 + (round(0.5 * size * max(lengths)) if slanted else 0)
 
 
 def _heat(data: ConfusionData, shares: NDArray[np.float64], name: str, colours: Any) -> Any:
@@ -147,7 +165,9 @@ def _heat(data: ConfusionData, shares: NDArray[np.float64], name: str, colours: 
     ]
     written = [[f"{n:,}" if value > 0 else "" for n, value in zip(*pair, strict=True)]
                for pair in zip(data.counts.tolist(), shares.tolist(), strict=True)]  # fmt: skip
+    # One mistake in a thousand is no alarm: a colour is at its strongest from a fifth of a class on.
     largest = float(np.nanmax(shares)) if np.isfinite(shares).any() else 1.0
+    largest = 1.0 if name == "right" else max(largest, _STRONG)
     return Heatmap(
         z=shares,
         name=name,
@@ -170,48 +190,36 @@ def _hover(names: list[str], counts: NDArray[np.int64], totals: NDArray[np.int64
     return f"{what}<br>{count:,} of {total:,} ({share(count / total)})"
 
 
-def _list(figure: "go.Figure", data: ConfusionData) -> None:
-    """Draw the most frequent mistakes as bars, the most frequent on top."""
-    title = "The most frequent mistakes" if data.confusions else "No mistake"
+def _list(figure: "go.Figure", confusions: Sequence[Confusion]) -> None:
+    """Draw the most frequent mistakes as bars, the most frequent on top, each with its two classes above it."""
     figure.add_annotation(
-        text=f"<b>{title}</b>", showarrow=False, x=0, y=1, xref="x2 domain", yref="y2 domain", xanchor="left",
-        yanchor="bottom", yshift=8, font={"size": 15},
+        text="<b>The most frequent mistakes</b>", showarrow=False, x=0, y=1, xref="x2 domain", yref="y2 domain",
+        xanchor="left", yanchor="bottom", yshift=8, font={"size": 15},
     )  # fmt: skip
-    if not data.confusions:
-        figure.update_xaxes(visible=False, row=1, col=2)
-        figure.update_yaxes(visible=False, row=1, col=2)
-        return
-    longest = _WIDEST // 2
-    places = list(range(len(data.confusions)))
+    places = list(range(len(confusions)))
     figure.add_bar(
-        x=[each.count for each in data.confusions],
+        x=[each.count for each in confusions],
         y=places,
         orientation="h",
-        width=0.7,
+        width=0.3,
+        offset=0.1,
         marker={"color": _WRONG[1][1]},
-        text=[f"{each.count:,}" for each in data.confusions],
+        text=[f"{each.count:,}" for each in confusions],
         textposition="outside",
         cliponaxis=False,
         hovertext=[f"{count_of(each.count, 'time')}: {label(each.true)} taken for {label(each.predicted)}"
-                   for each in data.confusions],
+                   for each in confusions],
         hoverinfo="text",
         row=1,
         col=2,
     )  # fmt: skip
-    figure.update_yaxes(
-        tickvals=places,
-        ticktext=[f"{label(each.true, longest)} → {label(each.predicted, longest)}" for each in data.confusions],
-        range=(max(len(places), 6) - 0.5, -0.5),
-        showgrid=False,
-        ticks="",
-        row=1,
-        col=2,
-    )
+    for place, each in enumerate(confusions):
+        figure.add_annotation(
+            text=f"{label(each.true, _LONGEST)} taken for {label(each.predicted, _LONGEST)}", showarrow=False,
+            x=0, y=place + 0.08, xref="x2 domain", yref="y2", xanchor="left", yanchor="bottom", font={"size": 13},
+        )  # fmt: skip
+    most = confusions[0].count
+    figure.update_yaxes(visible=False, range=(max(len(places), 5) - 0.45, -0.5), row=1, col=2)
     figure.update_xaxes(
-        title_text="true → predicted, how often",
-        range=(0, 1.15 * data.confusions[0].count),
-        tickformat=",d",
-        nticks=5,
-        row=1,
-        col=2,
+        title_text="how often", range=(0, 1.15 * most), nticks=5, **style.whole_numbers(3 * most), row=1, col=2
     )

@@ -86,13 +86,13 @@ def table(data: "MistakesData") -> "go.Figure":
 
     heads = ["example", "true", "predicted", data.how, *data.columns]
     rows = [(each.name, each.true, each.predicted, each.how, *each.features) for each in data.mistakes]
-    longest = 18 if len(heads) > 6 else 30
+    longest = 13 if len(heads) > 6 else 30
     cells = [[label(row[column], longest) for row in rows] for column in range(len(heads))]
     striped = ["white" if place % 2 else "#F6F8FA" for place in range(len(rows))]
     figure = go.Figure(
         go.Table(
             header={
-                "values": [f"<b>{label(head, longest + 10)}</b>" for head in heads],
+                "values": [f"<b>{label(head, longest)}</b>" for head in heads],
                 "align": ["left", *["left"] * 2, *["right"] * (len(heads) - 3)],
                 "fill": {"color": "#E8EEF4"},
                 "line": {"color": style.FAINT},

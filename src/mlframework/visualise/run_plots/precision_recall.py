@@ -16,6 +16,7 @@ from mlframework.visualise.run_plots.class_curves import (
     per_class,
     shown,
     thinned,
+    written,
 )
 from mlframework.visualise.run_plots.classified import above, classified
 from mlframework.visualise.run_view import RunView
@@ -37,7 +38,7 @@ def compute(view: RunView) -> CurvesOfClasses:
     what = f"mean of {len(curves)} classes, each against the rest"
     return CurvesOfClasses(
         heading=style.Heading(
-            f"Precision and recall: average precision {area:.3f}",
+            f"Precision and recall: average precision {written(area)}",
             above(view, found.saved, len(found.rows), what, missing_note(missing)),
         ),
         curves=shown(curves, step=True),

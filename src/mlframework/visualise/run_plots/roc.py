@@ -16,8 +16,9 @@ from mlframework.visualise.run_plots.class_curves import (
     per_class,
     shown,
     thinned,
+    written,
 )
-from mlframework.visualise.run_plots.classified import above, classified
+from mlframework.visualise.run_plots.classified import above, classified, shortened
 from mlframework.visualise.run_view import RunView
 
 if TYPE_CHECKING:
@@ -36,10 +37,14 @@ def compute(view: RunView) -> CurvesOfClasses:
     curves, missing = per_class(view, found, range(n_classes) if n_classes > 2 else [n_classes - 1], curve_of)
     area = float(np.mean([each.area for each in curves]))
     macro = _mean(curves) if len(curves) > 1 else None
-    what = f"of {curves[0].name}" if len(curves) == 1 else f"mean of {len(curves)} classes, each against the rest"
+    what = (
+        f"of {shortened(curves[0].name)}"
+        if len(curves) == 1
+        else f"mean of {len(curves)} classes, each against the rest"
+    )
     return CurvesOfClasses(
         heading=style.Heading(
-            f"ROC: area {area:.3f}", above(view, found.saved, len(found.rows), what, missing_note(missing))
+            f"ROC: area {written(area)}", above(view, found.saved, len(found.rows), what, missing_note(missing))
         ),
         curves=shown(curves, step=False),
         macro=macro,
