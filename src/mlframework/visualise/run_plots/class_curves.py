@@ -96,24 +96,24 @@ def per_class(
         there = found.class_names[int(found.targets[0])]
         raise PlotError(
             f"needs examples of two classes, and all {len(found.targets)} of the {found.saved.split} split of "
-            f"{view.run.path} are of {shortened(there)!r}: a larger data.split.{found.saved.split}_fraction, or data.split.strategy: "
-            "stratified, then train again"
+            f"{view.run.path} are of {shortened(there)!r}: a larger data.split.{found.saved.split}_fraction, or "
+            "data.split.strategy: stratified, then train again"
         )
     return curves, tuple(missing)
 
 
-def shown(curves: Sequence[Found], step: bool) -> tuple[ClassCurve, ...]:
+def shown(curves: Sequence[Found]) -> tuple[ClassCurve, ...]:
     """Return what is drawn of the curves: thinned, the worst first, and named as far as colours go."""
     ordered = sorted(curves, key=lambda each: each.area)
     n_named = len(ordered) if len(ordered) <= EVERY_UP_TO else _WORST
     drawn = ordered[: n_named + _PALE_UP_TO]
     return tuple(
-        ClassCurve(each.name, *thinned(each.x, each.y, step), each.area, each.n_examples, place < n_named)
+        ClassCurve(each.name, *thinned(each.x, each.y), each.area, each.n_examples, place < n_named)
         for place, each in enumerate(drawn)
     )
 
 
-def thinned(x: Floats, y: Floats, step: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def thinned(x: Floats, y: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return at most about `POINTS` points of a curve, its ends among them."""
     if len(x) > POINTS:
         kept = np.unique(np.append(np.searchsorted(x, np.linspace(x[0], x[-1], POINTS // 2)), [0, len(x) - 1]))

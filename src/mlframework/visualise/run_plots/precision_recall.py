@@ -1,5 +1,6 @@
 """How many of those that are taken for a class are of it, and how many of it are found: precision-recall curves."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,8 +42,8 @@ def compute(view: RunView) -> CurvesOfClasses:
             f"Precision and recall: average precision {written(area)}",
             above(view, found.saved, len(found.rows), what, missing_note(missing)),
         ),
-        curves=shown(curves, step=True),
-        macro=_mean(curves) if len(curves) > 1 else None,
+        curves=shown(curves),
+        macro=thinned(*mean_of(curves)) if len(curves) > 1 else None,
         area=area,
         missing=missing,
     )
@@ -61,11 +62,11 @@ def curve_of(true: NDArray[np.bool_], scores: Floats) -> Found:
     return Found("", recall, np.append(precision[1:], precision[-1]), float(average_precision_score(true, scores)), 0)
 
 
-def _mean(curves: list[Found]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_of(curves: Sequence[Found]) -> tuple[Floats, Floats]:
     """Return the mean precision of the classes at each recall: steps, whose area is the mean of the areas."""
     grid = grid_of(curves)
     heights = np.mean([each.y[_last_at(each.x, grid)] for each in curves], axis=0)
-    return thinned(grid, heights, step=True)
+    return grid, heights
 
 
 def _last_at(x: Floats, grid: Floats) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """How many of a class are found at the price of how many false alarms: the ROC curve of each class against the rest."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,7 +37,7 @@ def compute(view: RunView) -> CurvesOfClasses:
     n_classes = len(found.class_names)
     curves, missing = per_class(view, found, range(n_classes) if n_classes > 2 else [n_classes - 1], curve_of)
     area = float(np.mean([each.area for each in curves]))
-    macro = _mean(curves) if len(curves) > 1 else None
+    macro = thinned(*mean_of(curves)) if len(curves) > 1 else None
     what = (
         f"of {shortened(curves[0].name)}"
         if len(curves) == 1
@@ -46,7 +47,7 @@ def compute(view: RunView) -> CurvesOfClasses:
         heading=style.Heading(
             f"ROC: area {written(area)}", above(view, found.saved, len(found.rows), what, missing_note(missing))
         ),
-        curves=shown(curves, step=False),
+        curves=shown(curves),
         macro=macro,
         area=area,
         missing=missing,
@@ -61,22 +62,26 @@ def curve_of(true: NDArray[np.bool_], scores: Floats) -> Found:
     return Found("", false_positive, true_positive, float(auc(false_positive, true_positive)), 0)
 
 
-def _mean(curves: list[Found]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_of(curves: Sequence[Found]) -> tuple[Floats, Floats]:
     """Return the macro average: the mean true positive rate of the classes at each false positive rate.
 
-    As in scikit-learn's example "Multiclass Receiver Operating Characteristic".
+    As in scikit-learn's example "Multiclass Receiver Operating Characteristic", but that where curves rise straight up it
+    has the lower and the upper end, so that its area is the mean of theirs.
     """
     grid = grid_of(curves)
-    heights = np.mean([_at(each, grid) for each in curves], axis=0)
-    # Where the false positive rate is 0 a curve rises: it begins in the corner.
-    return thinned(np.append(0.0, grid), np.append(0.0, heights), step=False)
+    lower, upper = np.mean([_ends(each, grid) for each in curves], axis=0)
+    return np.repeat(grid, 2), np.column_stack([lower, upper]).ravel()
 
 
-def _at(curve: Found, grid: Floats) -> Floats:
-    """Return a curve's height at each false positive rate, the largest where it rises there."""
-    last = np.append(np.flatnonzero(np.diff(curve.x) > 0), len(curve.x) - 1)
-    heights: Floats = np.interp(grid, curve.x[last], curve.y[last])
-    return heights
+def _ends(curve: Found, grid: Floats) -> tuple[Floats, Floats]:
+    """Return a curve's height at each place of a grid as one comes to it from the left and from the right."""
+    x, first = np.unique(curve.x, return_index=True)
+    lower, upper = curve.y[first], curve.y[np.append(first[1:], len(curve.y)) - 1]
+    at = np.searchsorted(x, grid)
+    before = np.maximum(at - 1, 0)
+    part = (grid - x[before]) / np.where(at > before, x[at] - x[before], 1.0)
+    between, meets = upper[before] + (lower[at] - upper[before]) * part, x[at] == grid
+    return np.where(meets, lower[at], between), np.where(meets, upper[at], between)
 
 
 def draw(data: CurvesOfClasses) -> "go.Figure":
