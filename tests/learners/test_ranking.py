@@ -64,7 +64,12 @@ def test_a_report_is_what_sorting_gives(make_examples: MakeExamples, seed: int) 
             assert report.popularity_recall_at[k - 1] == pytest.approx(expected, abs=1e-12)
         measured = ranker.measure(split, vectors)
         assert set(measured) == set(USUAL)
-        assert measured["recall_at_10"] == pytest.approx(report.recall_at[9], abs=1e-12)
+        for name, curve in (("recall", report.recall_at), ("precision", report.precision_at), ("ndcg", report.ndcg_at)):
+            assert measured[f"{name}_at_10"] == pytest.approx(curve[9], abs=1e-12)
+        hits = [sum(bool(held[user, item]) for item in ours[user][:10]) for user in users[split]]
+        assert report.users_by_hits.tolist() == np.bincount(hits, minlength=11).tolist()
+        popular_hits = np.mean([sum(bool(held[user, item]) for item in theirs[user][:3]) / 3 for user in users[split]])
+        assert report.popularity_precision_at[2] == pytest.approx(popular_hits, abs=1e-12)
         first = [1 + next(at for at, item in enumerate(ours[user]) if held[user, item]) for user in users[split]]
         assert measured["mrr"] == pytest.approx(np.mean([1 / rank for rank in first]), abs=1e-12)
 

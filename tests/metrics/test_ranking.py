@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from mlframework.metrics import ranking
+from mlframework.metrics import ranking, ranking_curves
 from mlframework.metrics.ranking import HeldOut, Ranks, rank
 
 AT_K: dict[str, Callable[[Ranks, int], float]] = {
@@ -112,7 +112,9 @@ def test_every_metric_at_every_k_is_its_definition(problem: Problem) -> None:
     for k in range(1, depth + 1):
         assert {name: metric(found, k) for name, metric in AT_K.items()} == pytest.approx(loops.metrics(k), abs=1e-12)
     assert ranking.reciprocal_rank(found) == pytest.approx(loops.mean(lambda ranks, n: 1 / ranks[0]), abs=1e-12)
-    assert ranking.curve(found) == pytest.approx([loops.metrics(k)["recall"] for k in range(1, depth + 1)], abs=1e-12)
+    curves = {"recall": ranking.curve, "precision": ranking_curves.precision_curve, "ndcg": ranking_curves.ndcg_curve}
+    for name, curve in curves.items():
+        assert curve(found) == pytest.approx([loops.metrics(k)[name] for k in range(1, depth + 1)], abs=1e-12)
 
 
 @settings(deadline=None)
@@ -264,6 +266,8 @@ def test_a_perfect_ranking_gives_one(n_held: int, n_items: int, k: int) -> None:
     assert ranking.precision(found, k) == pytest.approx(min(k, n_held) / k)
     assert ranking.recall(found, k) == pytest.approx(min(k, n_held) / n_held)
     assert ranking.curve(found)[-1] == 1.0
+    assert ranking_curves.ndcg_curve(found).tolist() == pytest.approx([1.0] * 30, abs=1e-12)
+    assert ranking_curves.users_by_hits(found, 5).tolist() == [3 * (hits == min(5, n_held)) for hits in range(6)]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 3e38, -3e38])
@@ -277,6 +281,8 @@ def test_a_score_that_is_not_a_number_makes_every_metric_not_a_number(bad: float
         assert math.isnan(metric(found, 5))
     assert math.isnan(ranking.reciprocal_rank(found))
     assert np.isnan(ranking.curve(found)).all()
+    for curve in (ranking_curves.precision_curve, ranking_curves.ndcg_curve):
+        assert np.isnan(curve(found)).all()
     assert ranking.curve(found).shape == (10,)
     assert math.isnan(ranking.precision(rank(users, items, prepared(seen, held), 10, first=False), 5))
     with pytest.raises(ValueError, match="not a number"):

@@ -16,7 +16,7 @@ from PIL import Image
 from mlframework.errors import PlotError, RunError
 from mlframework.visualise import style
 from mlframework.visualise.draw_all import draw_run
-from mlframework.visualise.run_plots import RUN_PLOTS, curves, popularity, ranking_lines, recall_at_k
+from mlframework.visualise.run_plots import curves, popularity, ranking_at_k, ranking_lines, recall_at_k, user_hits
 from mlframework.visualise.run_plots.labels import spread
 from mlframework.visualise.run_plots.ranking import Ranking, read_ranking
 from mlframework.visualise.run_view import RunView
@@ -35,7 +35,13 @@ RANKING: dict[str, Any] = {
     "popularity_recall_at": [0.125, 0.25, 0.5, 1.0],
     "recommended": [3, 1, 0, 4],
     "interactions": [30, 10, 0, 60],
+    "precision_at": [0.25, 0.25, 0.2, 0.25],
+    "ndcg_at": [0.25, 0.4, 0.5, 0.6],
+    "popularity_precision_at": [0.125, 0.125, 0.1, 0.2],
+    "popularity_ndcg_at": [0.125, 0.2, 0.3, 0.5],
+    "users_by_hits": [1, 2, 1],
 }
+OF_RANKINGS = ("recall_at_k", "ranking_at_k", "user_hits", "popularity")
 
 
 def trained(epochs: int = 4) -> Epochs:
@@ -95,6 +101,16 @@ def recommender(a_run: MakeRun) -> RunView:
     """A run with both rankings; in test everything is twice as good."""
     doubled = {**RANKING, "recall_at": [0.5, 1.0, 1.0, 1.0], "recommended": [0, 0, 4, 4]}
     return a_run(recommended(), "val_ndcg_at_10", val=RANKING, test=doubled)
+
+
+def without_later(content: dict[str, Any]) -> dict[str, Any]:
+    """What the first version wrote: recall alone."""
+    return {key: value for key, value in content.items() if key in FIRST}
+
+
+FIRST = (
+    "format", "split", "k", "n_users", "n_items", "recall_at", "popularity_recall_at", "recommended", "interactions",
+)  # fmt: skip
 
 
 def panel(data: curves.CurvesData, title: str) -> curves.Panel:
@@ -344,7 +360,9 @@ def test_one_split_is_enough(a_run: MakeRun) -> None:
 @pytest.mark.parametrize(("last", "axis"), [(1, "linear"), (10, "linear"), (11, "log"), (100, "log")])
 def test_many_k_are_on_a_logarithmic_axis(a_run: MakeRun, last: int, axis: str) -> None:
     values = [number / last for number in range(1, last + 1)]
-    view = a_run(recommended(), "val_mrr", val={**RANKING, "recall_at": values, "popularity_recall_at": values})
+    view = a_run(
+        recommended(), "val_mrr", val={**without_later(RANKING), "recall_at": values, "popularity_recall_at": values}
+    )
     layout = recall_at_k.draw(recall_at_k.compute(view)).layout
     assert layout.xaxis.type == axis
     if last == 100:
@@ -352,15 +370,54 @@ def test_many_k_are_on_a_logarithmic_axis(a_run: MakeRun, last: int, axis: str) 
 
 
 def test_a_k_beyond_the_list_takes_the_lists_end(a_run: MakeRun) -> None:
-    data = recall_at_k.compute(a_run(recommended(), "val_mrr", val={**RANKING, "k": 10}))
+    data = recall_at_k.compute(a_run(recommended(), "val_mrr", val={**without_later(RANKING), "k": 10}))
     assert "val recall@4 1 against 1" in data.heading.subtitle
     assert all(trace.mode == "lines" for trace in recall_at_k.draw(data).data)
 
 
 def test_no_recall_at_all_says_what_to_do(a_run: MakeRun) -> None:
-    empty = {**RANKING, "recall_at": [], "popularity_recall_at": []}
+    empty = {**without_later(RANKING), "recall_at": [], "popularity_recall_at": []}
     with pytest.raises(PlotError, match=r"recall_at is empty .*: no user has a held-out item"):
         recall_at_k.compute(a_run(recommended(), "val_mrr", val=empty))
+
+
+# --- ranking_at_k and user_hits
+
+
+def test_precision_and_ndcg_of_both_splits_beside_the_most_popular(recommender: RunView) -> None:
+    data = ranking_at_k.compute(recommender)
+    assert [(curve.metric, curve.split, curve.own[:2], curve.popular[:2]) for curve in data.curves[:2]] == [
+        ("precision", "val", (0.25, 0.25), (0.125, 0.125)), ("NDCG", "val", (0.25, 0.4), (0.125, 0.2)),
+    ]  # fmt: skip
+    assert data.heading.subtitle.startswith("digits · val NDCG@2 0.4 against 0.2 · test NDCG@2 0.4 against 0.2")
+    figure = ranking_at_k.draw(data)
+    lines = [trace for trace in figure.data if trace.name]
+    assert [trace.name for trace in lines if trace.showlegend] == [
+        "val",
+        "most popular, val",
+        "test",
+        "most popular, test",
+    ]
+    assert {tuple(trace.y) for trace in lines if trace.name == "most popular, val"} == {
+        (0.125, 0.125, 0.1, 0.2), (0.125, 0.2, 0.3, 0.5)}  # fmt: skip
+    dots = [(tuple(trace.x), tuple(trace.y)) for trace in figure.data if trace.mode == "markers"]
+    assert ((2,), (0.4,)) in dots and len(dots) == 8
+
+
+def test_users_by_their_hits(a_run: MakeRun) -> None:
+    data = user_hits.compute(a_run(recommended(), "val_mrr", val=RANKING))
+    assert data.splits == (("val", (1, 2, 1)),)
+    assert data.heading.title == "75.0 % of the users find something they like among their first 2"
+    [bars] = user_hits.draw(data).data
+    assert tuple(bars.x) == (0, 1, 2) and tuple(bars.y) == (25, 50, 25) and tuple(bars.text) == ("1", "2", "1")
+
+
+@pytest.mark.parametrize(("plot", "key"), [(ranking_at_k, "precision_at and ndcg_at"), (user_hits, "users_by_hits")])
+def test_rankings_of_an_earlier_version_are_told(a_run: MakeRun, plot: Any, key: str) -> None:
+    view = a_run(recommended(), "val_mrr", val=without_later(RANKING))
+    assert recall_at_k.compute(view).curves
+    with pytest.raises(PlotError, match=rf"needs {key} in the rankings of .*: train again"):
+        plot.compute(view)
 
 
 # --- popularity
@@ -492,6 +549,10 @@ def test_percent(share: float, text: str) -> None:
         ({"recall_at": [0.1, None, 0.2, 0.3]}, r"recall_at\[1\]: should be a number from 0 to 1, got None"),
         ({"recall_at": [0.1, 1.5, 0.2, 0.3]}, r"recall_at\[1\]: should be a number from 0 to 1, got 1\.5"),
         ({"popularity_recall_at": [0.1]}, "popularity_recall_at: has 1 values, the length of recall_at is 4"),
+        ({"ndcg_at": [0.1]}, "ndcg_at: has 1 values, the length of recall_at is 4"),
+        ({"precision_at": [0.1, 2, 0, 0]}, r"precision_at\[1\]: should be a number from 0 to 1, got 2"),
+        ({"users_by_hits": [4]}, r"users_by_hits: has 1 values, k \+ 1 is 3"),
+        ({"users_by_hits": "4"}, "users_by_hits: should be a list, got '4'"),
     ],
 )
 def test_a_damaged_ranking_names_file_key_and_value(tmp_path: Path, change: dict[str, Any], said: str) -> None:
@@ -506,14 +567,17 @@ def test_a_damaged_ranking_names_file_key_and_value(tmp_path: Path, change: dict
 
 def test_every_plot_is_drawn_for_a_recommender(recommender: RunView, tmp_path: Path) -> None:
     outcomes = draw_run(recommender, [], tmp_path / "plots", ["html"])
-    assert [(outcome.name, outcome.reason) for outcome in outcomes] == [(name, None) for name in RUN_PLOTS]
-    for name in RUN_PLOTS:
+    assert [(outcome.name, outcome.reason) for outcome in outcomes] == [
+        (name, None) for name in ("curves", *OF_RANKINGS)
+    ]
+    for name in ("curves", *OF_RANKINGS):
         assert "digits" in (tmp_path / "plots" / f"{name}.html").read_text(encoding="utf-8")
 
 
 def test_plots_of_other_runs_are_left_out_unless_asked_for(a_run: MakeRun, tmp_path: Path) -> None:
     view = a_run(trained())
-    assert [outcome.name for outcome in draw_run(view, [], tmp_path, ["html"])] == ["curves"]
+    drawn_by_itself = [outcome.name for outcome in draw_run(view, [], tmp_path, ["html"])]
+    assert drawn_by_itself == ["curves", "confusion_matrix", "calibration", "roc", "precision_recall", "mistakes"]
     [asked, drawn] = draw_run(view, ["popularity", "curves"], tmp_path, ["html"])
     assert asked.paths == () and drawn.paths == (tmp_path / "curves.html",)
     assert asked.reason is not None
@@ -524,7 +588,7 @@ def test_a_damaged_ranking_is_told_also_where_nobody_asked(a_run: MakeRun, tmp_p
     view = a_run(recommended(), "val_mrr", val={**RANKING, "k": None})
     outcomes = {outcome.name: outcome for outcome in draw_run(view, [], tmp_path, ["html"])}
     assert outcomes["curves"].paths
-    for name in ("recall_at_k", "popularity"):
+    for name in OF_RANKINGS:
         assert not outcomes[name].paths and "k: should be a whole number" in str(outcomes[name].reason)
 
 
@@ -537,11 +601,13 @@ def test_png_by_a_real_browser(recommender: RunView, tmp_path: Path) -> None:
     if not any(shutil.which(name) for name in BROWSERS):
         pytest.skip("no Chrome or Chromium on the PATH")
     outcomes = draw_run(recommender, [], tmp_path / "plots", ["png"])
-    assert [outcome.reason for outcome in outcomes] == [None, None, None]
-    for outcome, colour, height in zip(
-        outcomes, (style.VERMILLION, style.GREEN, style.BLUE), (865, 580, 580), strict=True
-    ):
-        [path] = outcome.paths
+    assert [outcome.reason for outcome in outcomes] == [None] * 5
+    expected = {
+        "curves": (style.VERMILLION, 865), "recall_at_k": (style.GREEN, 580), "ranking_at_k": (style.GREEN, 560),
+        "user_hits": (style.GREEN, 520), "popularity": (style.BLUE, 580),
+    }  # fmt: skip
+    for outcome in outcomes:
+        [path], (colour, height) = outcome.paths, expected[outcome.name]
         with Image.open(path) as picture:
             assert picture.size == (2300, 2 * height)
             colours = {each for _, each in picture.convert("RGB").getcolors(maxcolors=10**6)}
