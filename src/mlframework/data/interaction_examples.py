@@ -42,6 +42,9 @@ class Catalogue:
     rated_low: tuple[NDArray[np.int64], NDArray[np.int64]] = (_NONE, _NONE)
     """Users and items, (n,) codes each, of ratings below `min_rating` in a ranking: nothing is learnt from them, but an item
     that its user disliked is none to recommend."""
+    item_names: tuple[str, ...] | None = None
+    """What each item is called, in the order of `items`; None where nothing says so. For people to read: it is no part of
+    what makes two catalogues equal."""
 
     def __eq__(self, other: object) -> bool:
         if self is other:

@@ -13,6 +13,7 @@ from mlframework.data.feature_tables import FeatureTable
 from mlframework.data.interaction_examples import Catalogue, Ids, InteractionExamples, InteractionTask
 from mlframework.data.interaction_file import BY_POSITION, RawTable, finite, ids, moments, read_raw
 from mlframework.data.interaction_filters import merge, with_enough
+from mlframework.data.item_names import item_names
 from mlframework.data.splits import Array, Loaded, Rows, SplitConfig
 from mlframework.data.table_schema import TableExamples
 from mlframework.errors import DataError
@@ -117,6 +118,9 @@ class InteractionsConfig(Config):
             target=self.rating_column or "",
             class_names=_class_names(self),
             rated_low=_rated_low(whole, log, self),
+            item_names=None
+            if self.item_features is None
+            else item_names(self.item_features, self.item_column, item_ids),
         )
         notes += [*said_of_users, *said_of_items]
         if notes:

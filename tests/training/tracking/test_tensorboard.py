@@ -114,6 +114,13 @@ def test_no_experiment_record_and_no_sub_run(tmp_path: Path) -> None:
     ]
 
 
+def test_other_counts_are_refused(tmp_path: Path) -> None:
+    writer = TensorBoardWriter(tmp_path)
+    for counts in (np.zeros((5, 10), np.float32), np.zeros((6, 10)), np.zeros(6, np.float32)):
+        with pytest.raises(ValueError, match="6, n"):
+            writer.pr_curve("x", 1, counts)
+
+
 @pytest.mark.parametrize(("status", "number"), [("success", 1), ("failure", 2)])
 def test_finish_says_how_it_ended(tmp_path: Path, status: str, number: int) -> None:
     writer = TensorBoardWriter(tmp_path)

@@ -1,18 +1,24 @@
-"""The TensorBoard tracker: curves, learning rate, hyperparameters, sample images, confusion matrix."""
+"""The TensorBoard tracker: curves, hyperparameters, sample images, and what the best epoch so far comes to."""
 
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlframework.learners.base import Learner, Outputs
+from mlframework.errors import RunError
+from mlframework.learners.base import Learner
 from mlframework.training.callbacks import EpochRecord, History
+from mlframework.training.tracking.findings import Findings, Pace, findings_of
+from mlframework.training.tracking.projector import Items, Projector
 from mlframework.training.tracking.tensorboard import TensorBoardWriter
 
 Samples = tuple[NDArray[np.uint8], Sequence[str]]
 """Some training images, uint8 (n, 3, h, w), and the name of each one's class."""
+_PACE = ("gradient_norm", "gradient_norm_max", "throughput")
 
 
 class TensorBoardTracker:
@@ -22,11 +28,17 @@ class TensorBoardTracker:
         folder: the run's folder.
         hparams: the run's settings by dotted key.
         samples: images to show, or None for data that is no images.
+        items: items to show, or None for data without any.
     """
 
-    def __init__(self, folder: Path, hparams: Mapping[str, Any], samples: Samples | None) -> None:
+    def __init__(
+        self, folder: Path, hparams: Mapping[str, Any], samples: Samples | None, items: Items | None = None
+    ) -> None:
         self._folder, self._hparams, self._samples = folder, hparams, samples
+        self._projector = None if items is None else Projector(folder, items)
         self._writer: TensorBoardWriter | None = None
+        self._pace = Pace()
+        self._due: tuple[int, Findings | None, NDArray[np.float32] | None] | None = None
 
     def on_start(self, learner: Learner, history: History) -> None:
         """Write the hyperparameters and the sample images."""
@@ -38,33 +50,61 @@ class TensorBoardTracker:
             self._writer.image("samples/train", 0, image_grid(*self._samples))
 
     def on_epoch(self, learner: Learner, history: History) -> None:
-        """Write a point of each curve, and the confusion matrix of an epoch that is the best so far."""
-        record = history.records[-1]
+        """Write a point of each curve; of an epoch that is the best so far also pictures, where there is time for them."""
+        record, best = history.records[-1], history.best
+        assert best is not None  # the loop lets no epoch pass whose metric is not a number
         values = {_tag(name): value for name, value in record.metrics.items()}
-        values[f"hparam/{history.metric}"] = history.value(record)
+        # The table of HPARAMS shows the last point of a curve: so it has what the run, or the trial, is worth by now.
+        values[f"hparam/{history.metric}"] = history.value(best)
         if record.lr is not None:
             values["lr"] = record.lr
+        values |= {f"training/{name}": value for name in _PACE if (value := getattr(record, name)) is not None}
         assert self._writer is not None
         self._writer.scalars(record.epoch, values)
-        if history.best is record and any(name.startswith("val_") for name in record.metrics):
-            self._confusion_matrix(record, learner.outputs("val"))
+        if best is record:
+            self._due = (record.epoch, _findings(learner, record), self._vectors(learner))
+            if self._pace.has_time():
+                self._draw()
 
     def on_end(self, learner: Learner, history: History, status: str) -> None:
-        """Write how the run ended."""
+        """Write what is still to be written of the best epoch, and how the run ended."""
         if self._writer is None:
             return
-        if status != "interrupted":
-            self._writer.finish("success" if status == "finished" else "failure")
-        self._writer.close()
+        try:
+            if status == "interrupted":
+                with suppress(RunError):  # it may be what ended the run: there is an error on its way already
+                    self._draw()
+            else:
+                self._draw()
+                self._writer.finish("success" if status == "finished" else "failure")
+        finally:
+            self._writer.close()
 
-    def _confusion_matrix(self, record: EpochRecord, outputs: Outputs | None) -> None:
-        from mlframework.training.tracking.pictures import confusion_matrix, draw_confusion_matrix
+    def _vectors(self, learner: Learner) -> NDArray[np.float32] | None:
+        found = None if self._projector is None else learner.item_vectors()
+        if found is None or self._projector is None or not np.isfinite(found).all():
+            return None
+        return found[self._projector.items.rows]
 
-        if outputs is None or outputs.class_names is None:
+    def _draw(self) -> None:
+        if self._due is None:
             return
-        counts = confusion_matrix(outputs.targets, outputs.values.argmax(axis=1), outputs.class_names)
+        began = time.monotonic()
+        epoch, findings, vectors = self._due
+        self._due = None
         assert self._writer is not None
-        self._writer.image("confusion_matrix/val", record.epoch, draw_confusion_matrix(counts, outputs.class_names))
+        if findings is not None:
+            findings.write(self._writer, epoch)
+        if vectors is not None and self._projector is not None:
+            self._projector.write(vectors)
+        self._pace.drawn(began)
+
+
+def _findings(learner: Learner, record: EpochRecord) -> Findings | None:
+    if not any(name.startswith("val_") for name in record.metrics):
+        return None
+    outputs = learner.outputs("val")
+    return None if outputs is None else findings_of(outputs)
 
 
 def _tag(name: str) -> str:

@@ -15,9 +15,9 @@ Pixels = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.int64]
 Colour = tuple[int, int, int]
 
-_INK: Colour = (38, 38, 38)
-_PAPER: Colour = (255, 255, 255)
-_FAINT: Colour = (210, 214, 220)
+INK: Colour = (38, 38, 38)
+PAPER: Colour = (255, 255, 255)
+FAINT: Colour = (210, 214, 220)
 # White to dark blue: readable for every kind of colour blindness, and on a grey printer.
 _RAMP: tuple[Colour, ...] = ((250, 252, 255), (107, 174, 214), (8, 48, 107))
 
@@ -75,8 +75,8 @@ def draw_confusion_matrix(counts: Counts, class_names: Sequence[str]) -> Pixels:
     if k == 0 or counts.shape != (k, k):
         raise ValueError(f"counts must be ({k}, {k}) for {k} classes, got {counts.shape}")
     cell = 48 if k <= _NUMBERS_UP_TO else max(1, min(24, 800 // k))
-    font = _font(14 if cell >= 16 else 11)
-    labels = [_shortened(name, font, _LONGEST_LABEL) for name in class_names]
+    font = font_of(14 if cell >= 16 else 11)
+    labels = [shortened(name, font, _LONGEST_LABEL) for name in class_names]
     margin = max(math.ceil(font.getlength(label)) for label in labels) + 2 * _GAP
     title = math.ceil(font.size) + _GAP
 
@@ -84,24 +84,24 @@ def draw_confusion_matrix(counts: Counts, class_names: Sequence[str]) -> Pixels:
     # A label may be longer than a small matrix is wide; the axis titles need room as well.
     width = left + max(side, math.ceil(font.getlength("predicted"))) + 2 * _GAP
     height = top + max(side, math.ceil(font.getlength("true class"))) + margin + title + _GAP
-    canvas = Image.new("RGB", (width, height), _PAPER)
+    canvas = Image.new("RGB", (width, height), PAPER)
 
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     heat = Image.fromarray(_coloured(shares)).resize((side, side), Image.Resampling.NEAREST)
     canvas.paste(heat, (left, top))
     draw = ImageDraw.Draw(canvas)
-    draw.rectangle((left - 1, top - 1, left + side, top + side), outline=_FAINT)
+    draw.rectangle((left - 1, top - 1, left + side, top + side), outline=FAINT)
     if k <= _NUMBERS_UP_TO:
         _write_counts(draw, counts, shares, (left, top), cell)
 
     every = math.ceil((font.size + 2) / cell)
     for index in range(0, k, every):
         middle = index * cell + cell // 2
-        draw.text((left - _GAP, top + middle), labels[index], fill=_INK, font=font, anchor="rm")
-        _write_upwards(canvas, labels[index], font, (left + middle, top + side + _GAP))
-    draw.text((left + side // 2, height - _GAP), "predicted", fill=_INK, font=font, anchor="ms")
+        draw.text((left - _GAP, top + middle), labels[index], fill=INK, font=font, anchor="rm")
+        write_upwards(canvas, labels[index], font, (left + middle, top + side + _GAP))
+    draw.text((left + side // 2, height - _GAP), "predicted", fill=INK, font=font, anchor="ms")
     beside = math.ceil(font.getlength("true class"))
-    _write_upwards(canvas, "true class", font, (math.ceil(font.size) // 2 + 4, top + max(0, side - beside) // 2))
+    write_upwards(canvas, "true class", font, (math.ceil(font.size) // 2 + 4, top + max(0, side - beside) // 2))
     return np.asarray(canvas)
 
 
@@ -130,23 +130,23 @@ def image_grid(images: Pixels, labels: Sequence[str], columns: int = 8) -> Pixel
     if columns < 1:
         raise ValueError(f"columns must be at least 1, got {columns}")
     tile_width, tile_height, resampling = _tile(w, h)
-    font = _font(13)
+    font = font_of(13)
     line = math.ceil(font.size) + 4
     in_row = min(columns, n)
     rows = math.ceil(n / in_row)
     step_x, step_y = tile_width + _GAP, tile_height + line + _GAP
-    canvas = Image.new("RGB", (in_row * step_x + _GAP, rows * step_y + _GAP), _PAPER)
+    canvas = Image.new("RGB", (in_row * step_x + _GAP, rows * step_y + _GAP), PAPER)
     draw = ImageDraw.Draw(canvas)
     for index, label in enumerate(labels):
         x, y = _GAP + index % in_row * step_x, _GAP + index // in_row * step_y
         tile = Image.fromarray(np.ascontiguousarray(images[index].transpose(1, 2, 0)))
         canvas.paste(tile.resize((tile_width, tile_height), resampling), (x, y))
-        text = _shortened(label, font, tile_width)
-        draw.text((x + tile_width // 2, y + tile_height + 3), text, fill=_INK, font=font, anchor="ma")
+        text = shortened(label, font, tile_width)
+        draw.text((x + tile_width // 2, y + tile_height + 3), text, fill=INK, font=font, anchor="ma")
     return np.asarray(canvas)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font_of(size: int) -> ImageFont.FreeTypeFont:
     # With a size, PIL gives its built-in scalable font, or raises; never the old bitmap one.
     return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))
 
@@ -170,10 +170,10 @@ def _coloured(shares: npt.NDArray[np.float64]) -> Pixels:
 def _write_counts(
     draw: ImageDraw.ImageDraw, counts: Counts, shares: npt.NDArray[np.float64], corner: tuple[int, int], cell: int
 ) -> None:
-    font = _font(14)
+    font = font_of(14)
     for (row, column), count in np.ndenumerate(counts):
         middle = (corner[0] + column * cell + cell // 2, corner[1] + row * cell + cell // 2)
-        ink = _PAPER if shares[row, column] > 0.55 else _INK if count else _FAINT
+        ink = PAPER if shares[row, column] > 0.55 else INK if count else FAINT
         draw.text(middle, _compact(int(count)), fill=ink, font=font, anchor="mm")
 
 
@@ -184,16 +184,16 @@ def _compact(count: int) -> str:
     return f"{count // 1000}k" if count < 1_000_000 else f"{count / 1_000_000:.1f}M"
 
 
-def _write_upwards(canvas: Image.Image, text: str, font: ImageFont.FreeTypeFont, at: tuple[int, int]) -> None:
+def write_upwards(canvas: Image.Image, text: str, font: ImageFont.FreeTypeFont, at: tuple[int, int]) -> None:
     """Write a text that reads from below to above; `at` is the middle of its upper end (x, y)."""
     box = font.getbbox(text)
-    strip = Image.new("RGB", (math.ceil(box[2]) + 1, math.ceil(box[3]) + 2), _PAPER)
-    ImageDraw.Draw(strip).text((0, 0), text, fill=_INK, font=font)
+    strip = Image.new("RGB", (math.ceil(box[2]) + 1, math.ceil(box[3]) + 2), PAPER)
+    ImageDraw.Draw(strip).text((0, 0), text, fill=INK, font=font)
     turned = strip.rotate(90, expand=True)
     canvas.paste(turned, (at[0] - turned.width // 2, at[1]))
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     """Cut a text in its middle so that it is at most `width` pixels wide: names often differ at their ends."""
     shown, kept = text, len(text)
     while font.getlength(shown) > width and kept > 0:

@@ -10,11 +10,13 @@ from mlframework.config import schema, yaml
 from mlframework.config.base import Config
 from mlframework.config.override import get
 from mlframework.data.images import ImageExamples
+from mlframework.data.interaction_examples import InteractionExamples
 from mlframework.data.splits import Splits
 from mlframework.runs import RunDir
 from mlframework.training.callbacks import Callback
 from mlframework.training.config import TrackingConfig
 from mlframework.training.tracking.board import Samples, TensorBoardTracker
+from mlframework.training.tracking.projector import Items
 
 _SECTIONS = ("seed", "data", "model", "training", "optimizer", "scheduler")
 _N_SAMPLES = 16
@@ -40,8 +42,9 @@ class Tracked:
 def _tensorboard(tracked: Tracked) -> Callback | None:
     if not tracked.tracking.tensorboard:
         return None
-    run = tracked.run
-    return TensorBoardTracker(run.path, hparams_of(tracked.config, run), samples_of(tracked.splits))
+    run, train = tracked.run, tracked.splits.train
+    items = Items.of(train) if isinstance(train, InteractionExamples) else None
+    return TensorBoardTracker(run.path, hparams_of(tracked.config, run), samples_of(tracked.splits), items)
 
 
 def _mlflow(tracked: Tracked) -> Callback | None:

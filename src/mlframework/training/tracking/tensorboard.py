@@ -29,6 +29,7 @@ from tensorboard.compat.proto import (
     types_pb2,
 )
 from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.plugins.pr_curve import plugin_data_pb2 as pr_curve_data_pb2
 
 from mlframework.runs import FILE_MODE, make_folder, write_whole, writing
 
@@ -101,6 +102,30 @@ class TensorBoardWriter:
         )
         self._at(step, summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, image=picture)]))
 
+    def pr_curve(self, tag: str, step: int, counts: "npt.NDArray[np.float32]", about: str = "") -> None:
+        """Write how precision goes with recall: one curve of the PR CURVES tab, with a slider between steps.
+
+        Args:
+            tag: its name.
+            step: the epoch or step it belongs to.
+            counts: float32 (6, n): true positives, false positives, true negatives, false negatives, precision and recall,
+                at n thresholds from 0 to 1.
+            about: is said beside it.
+
+        Raises:
+            ValueError: `counts` has another shape or type.
+            RunError: the file cannot be written.
+        """
+        if counts.ndim != 2 or len(counts) != 6 or counts.dtype != "float32":
+            raise ValueError(f"counts are float32 (6, n), got {counts.dtype} {counts.shape}")
+        content = pr_curve_data_pb2.PrCurvePluginData(num_thresholds=counts.shape[1])
+        plugin = summary_pb2.SummaryMetadata.PluginData(plugin_name="pr_curves", content=content.SerializeToString())
+        metadata = summary_pb2.SummaryMetadata(
+            display_name=tag, plugin_data=plugin, summary_description=about, data_class=summary_pb2.DATA_CLASS_TENSOR
+        )
+        entry = summary_pb2.Summary.Value(tag=tag, metadata=metadata, tensor=_tensor(counts.shape, counts.tobytes()))
+        self._at(step, summary_pb2.Summary(value=[entry]))
+
     def hparams(self, values: Mapping[str, HParam]) -> None:
         """Write the run's hyperparameters: one row of the HPARAMS tab, beside the latest value of every scalar tag.
 
@@ -144,12 +169,8 @@ class TensorBoardWriter:
     def _session(self, tag: str, content: plugin_data_pb2.HParamsPluginData) -> None:
         """Write a message of the hparams plugin: all of it stands in the metadata, the value is an empty vector."""
         plugin = summary_pb2.SummaryMetadata.PluginData(plugin_name="hparams", content=content.SerializeToString())
-        empty = tensor_pb2.TensorProto(
-            dtype=types_pb2.DT_FLOAT,
-            tensor_shape=tensor_shape_pb2.TensorShapeProto(dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=0)]),
-        )
         entry = summary_pb2.Summary.Value(
-            tag=f"_hparams_/{tag}", metadata=summary_pb2.SummaryMetadata(plugin_data=plugin), tensor=empty
+            tag=f"_hparams_/{tag}", metadata=summary_pb2.SummaryMetadata(plugin_data=plugin), tensor=_tensor((0,), b"")
         )
         self._write(event_pb2.Event(wall_time=time.time(), summary=summary_pb2.Summary(value=[entry])))
 
@@ -163,6 +184,14 @@ class TensorBoardWriter:
     def _write(self, event: event_pb2.Event) -> None:
         with writing(self.path):
             write_whole(self._file.fileno(), _frame(event.SerializeToString()))
+
+
+def _tensor(shape: tuple[int, ...], content: bytes) -> tensor_pb2.TensorProto:
+    """Return float32 numbers, in the order of a C array and with the lowest byte first."""
+    dims = [tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in shape]
+    return tensor_pb2.TensorProto(
+        dtype=types_pb2.DT_FLOAT, tensor_shape=tensor_shape_pb2.TensorShapeProto(dim=dims), tensor_content=content
+    )
 
 
 def _create(folder: Path) -> io.FileIO:
