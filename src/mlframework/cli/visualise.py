@@ -33,7 +33,7 @@ class Mode:
         shows: what it shows, for the help.
         given: what stands on the command line without an option: "RUN", "CONFIG", or None for nothing.
         about: what that is.
-        at_least: how many of them it takes at least; one, unless it takes several.
+        at_least: how many of them it takes at least; one, unless it takes several, or can do without.
         options: the options that it has a use for, by their name in the arguments; every other one is refused.
         needs: what cannot be left out, and what it is.
         plots: what `--plot-type` may name.
@@ -58,6 +58,13 @@ MODES = {
     "run": Mode(
         "one run", given="RUN", about="the run's folder", options=("run", "plot_type", "format"), plots=RUN_PLOT_TYPES
     ),
+    "launch": Mode(
+        "all that there is, live in TensorBoard",
+        given="RUN",
+        about="a folder of runs",
+        at_least=0,
+        options=("run", "port"),
+    ),
     "dashboard": Mode("a study's storage, live in optuna-dashboard", options=("study_name", "storage", "port")),
 }
 """Name to mode; `cli/modes/<name>.py` has its `show(arguments)`."""
@@ -71,7 +78,11 @@ def main() -> None:
 def _parser() -> Parser:
     parser = Parser("ml-visualise", "Draw a study or a run: interactive HTML, and PNG, into its folder.")
     parser.usage = "%(prog)s --mode search --study-name S [options]\n       %(prog)s --mode run RUN [options]"
-    parser.add_argument("given", nargs="*", metavar="RUN", help=f"with --mode {_modes_with('run')}: the run's folder")
+    parser.add_argument(
+        "given", nargs="*", metavar="RUN",
+        help=f"with --mode {_modes_with('run')}: the run's folder; launch takes a study's as well, or any folder of runs "
+        "(default: runs)",
+    )  # fmt: skip
     parser.add_argument(
         "--mode", choices=list(MODES), required=True,
         help="what to draw: " + "; ".join(f"{name}, {mode.shows}" for name, mode in MODES.items()),
@@ -174,7 +185,7 @@ def _about_given(arguments: argparse.Namespace, mode: Mode) -> list[Problem]:
         return [Problem("ml-visualise", "RUN", f"is for --mode {others} only")] if arguments.given else []
     if count < mode.at_least:
         return [Problem("ml-visualise", mode.given, f"is needed: {mode.about}")]
-    if count > 1 and mode.at_least == 1:
+    if count > 1 and mode.at_least <= 1:
         both = len(arguments.given) == 1
         what = "and --run say the same: give one of them" if both else f"one is drawn at a time, got {count}"
         return [Problem("ml-visualise", mode.given, what)]
