@@ -13,21 +13,36 @@ _SMALLEST = 1e-12  # keeps the log finite where a model is certain and wrong
 
 
 def accuracy(targets: Targets, probabilities: Probabilities) -> float:
-    """Share of examples whose most probable class is the true one."""
+    """Share of examples whose most probable class is the true one.
+
+    Formula: 1/n · Σ [argmax p(x) = y]
+
+    From: https://scikit-learn.org/stable/modules/model_evaluation.html#accuracy-score
+    """
     if not np.isfinite(probabilities).all():
         return float("nan")
     return float(np.mean(probabilities.argmax(axis=1) == targets))
 
 
 def log_loss(targets: Targets, probabilities: Probabilities) -> float:
-    """Mean negative log of the true class's probability, in nats: no label smoothing, no class weights."""
+    """Mean negative log of the true class's probability, in nats: no label smoothing, no class weights.
+
+    Formula: -1/n · Σ ln p(y | x), each probability taken as 1e-12 at least
+
+    From: Good 1952, https://doi.org/10.1111/j.2517-6161.1952.tb00104.x
+    """
     true = probabilities[np.arange(len(targets)), targets].astype(np.float64)
     # Unlike some clipping, np.maximum leaves NaN what it is.
     return float(-np.mean(np.log(np.maximum(true, _SMALLEST))))
 
 
 def f1(targets: Targets, probabilities: Probabilities) -> float:
-    """Macro F1: the mean of the classes' harmonic means of precision and recall; 0 for a class never predicted."""
+    """Macro F1: the mean of the classes' harmonic means of precision and recall; 0 for a class never predicted.
+
+    Formula: mean over classes of 2 · TP / (2 · TP + FP + FN)
+
+    From: Sokolova and Lapalme 2009, https://doi.org/10.1016/j.ipm.2009.03.002
+    """
     from sklearn.metrics import f1_score
 
     if not np.isfinite(probabilities).all():
@@ -37,6 +52,10 @@ def f1(targets: Targets, probabilities: Probabilities) -> float:
 
 def auc(targets: Targets, probabilities: Probabilities) -> float:
     """Area under the ROC curve; for more than two classes the mean of one class against the rest.
+
+    Formula: P(score of an example of the class > score of another), a tie counts 1/2
+
+    From: Hanley and McNeil 1982, https://doi.org/10.1148/radiology.143.1.7063747
 
     Raises:
         ValueError: a class has no example among the targets, which leaves its curve undefined.

@@ -173,13 +173,23 @@ def top(
 
 
 def precision(ranks: Ranks, k: int) -> float:
-    """Precision@K: hits among the first K, divided by K, also where the user has fewer held-out items or candidates."""
+    """Precision@K: hits among the first K, divided by K, also where the user has fewer held-out items or candidates.
+
+    Formula: hits(K) / K
+
+    From: Herlocker et al. 2004, https://doi.org/10.1145/963770.963772
+    """
     owner, _ = _hits(ranks, k)
     return _mean(ranks, owner, None, k)
 
 
 def recall(ranks: Ranks, k: int) -> float:
-    """Recall@K: hits among the first K, divided by the number of the user's held-out items."""
+    """Recall@K: hits among the first K, divided by the number of the user's held-out items.
+
+    Formula: hits(K) / held-out
+
+    From: Herlocker et al. 2004, https://doi.org/10.1145/963770.963772
+    """
     owner, _ = _hits(ranks, k)
     return _mean(ranks, owner, None, ranks.n_held)
 
@@ -187,7 +197,11 @@ def recall(ranks: Ranks, k: int) -> float:
 def ndcg(ranks: Ranks, k: int) -> float:
     """NDCG@K: sum over hits at a rank r <= K of 1 / log2(r + 1), divided by that sum of an ideal ranking.
 
-    Gains are binary; the ideal ranking begins with min(K, held-out items) hits (Järvelin and Kekäläinen 2002).
+    Gains are binary; the ideal ranking begins with min(K, held-out items) hits.
+
+    Formula: Σ over hits at r ≤ K of 1 / log₂(r + 1), divided by Σ for r = 1 ... min(K, held-out) of the same
+
+    From: Järvelin and Kekäläinen 2002, https://doi.org/10.1145/582415.582418
     """
     owner, at = _hits(ranks, k)
     n_ideal = np.minimum(k, ranks.n_held)
@@ -196,14 +210,24 @@ def ndcg(ranks: Ranks, k: int) -> float:
 
 
 def average_precision(ranks: Ranks, k: int) -> float:
-    """MAP@K: sum over hits at a rank r <= K of (hits up to r) / r, divided by min(K, held-out items)."""
+    """MAP@K: sum over hits at a rank r <= K of (hits up to r) / r, divided by min(K, held-out items).
+
+    Formula: Σ over hits at r ≤ K of hits(r) / r, divided by min(K, held-out)
+
+    From: Manning, Raghavan and Schütze 2008, https://nlp.stanford.edu/IR-book/html/htmledition/evaluation-of-ranked-retrieval-results-1.html
+    """
     owner, at = _hits(ranks, k)
     hits_up_to = np.arange(1, len(owner) + 1) - np.searchsorted(owner, owner)
     return _mean(ranks, owner, hits_up_to / at, np.minimum(k, ranks.n_held))
 
 
 def reciprocal_rank(ranks: Ranks) -> float:
-    """MRR: 1 / rank of the best ranked held-out item, over the full ranking, with no cut-off. Needs `Ranks.first`."""
+    """MRR: 1 / rank of the best ranked held-out item, over the full ranking, with no cut-off. Needs `Ranks.first`.
+
+    Formula: 1 / rank of the first hit
+
+    From: Voorhees 1999, https://trec.nist.gov/pubs/trec8/papers/qa_report.pdf
+    """
     if (ranks.first == 0).any():
         raise ValueError("the reciprocal rank needs the best rank of every user: rank with first=True")
     return float(np.mean(1 / ranks.first))
