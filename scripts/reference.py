@@ -1,7 +1,7 @@
-"""The generated pages of docs/reference: `python scripts/reference.py` renews them, tests/docs compares them.
+"""The generated pages of docs: `python scripts/reference.py` renews them, tests/docs compares them.
 
-configuration.md comes from the JSON Schema of the config, and so from the docstrings of its classes; commands.md from
-the parsers of the commands.
+reference/configuration.md comes from the JSON Schema of the config, and so from the docstrings of its classes;
+reference/commands.md from the parsers of the commands; concepts/metrics.md from the docstrings of the metrics.
 """
 
 import argparse
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import metrics_page
+
 from mlframework.cli import init_config, search, train, visualise
 from mlframework.config.commented import flow
 from mlframework.config.json_schema import json_schema
@@ -19,7 +21,7 @@ from mlframework.metrics import METRICS
 from mlframework.runs import write_text
 from mlframework.search.config import ConfigFile
 
-FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
+FOLDER = Path(__file__).resolve().parents[1] / "docs"
 Node = Mapping[str, Any]
 
 FEW = 12
@@ -235,14 +237,18 @@ def _cell(text: str) -> str:
     return "`".join(parts)
 
 
-PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration_page, "commands.md": commands_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "reference/configuration.md": configuration_page,
+    "reference/commands.md": commands_page,
+    "concepts/metrics.md": metrics_page.page,
+}
 
 
 def main() -> None:
     """Write the pages."""
     for name, page in PAGES.items():
         write_text(FOLDER / name, page())
-        sys.stdout.write(f"wrote docs/reference/{name}\n")
+        sys.stdout.write(f"wrote docs/{name}\n")
 
 
 if __name__ == "__main__":
