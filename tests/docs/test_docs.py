@@ -231,7 +231,9 @@ def test_guide_adds_trials_to_a_study_in_a_storage_of_its_own(played: Path) -> N
 
 def test_guide_draws_the_run(played: Path) -> None:
     plots = played / "runs" / "ratings_optimization-final" / "plots"
-    assert {path.stem for path in plots.glob("*.html")} == {"curves", "recall_at_k", "popularity"}
+    assert {path.stem for path in plots.glob("*.html")} == {
+        "curves", "popularity", "ranking_at_k", "recall_at_k", "user_hits",
+    }  # fmt: skip
 
 
 def test_extras_exist() -> None:

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from mlframework.metrics import ranking, ranking_curves
+from mlframework.metrics import scores as scoring
 from mlframework.metrics.ranking import HeldOut, Ranks, rank
 
 AT_K: dict[str, Callable[[Ranks, int], float]] = {
@@ -112,7 +113,11 @@ def test_every_metric_at_every_k_is_its_definition(problem: Problem) -> None:
     for k in range(1, depth + 1):
         assert {name: metric(found, k) for name, metric in AT_K.items()} == pytest.approx(loops.metrics(k), abs=1e-12)
     assert ranking.reciprocal_rank(found) == pytest.approx(loops.mean(lambda ranks, n: 1 / ranks[0]), abs=1e-12)
-    curves = {"recall": ranking.curve, "precision": ranking_curves.precision_curve, "ndcg": ranking_curves.ndcg_curve}
+    curves = {
+        "recall": ranking_curves.recall_curve,
+        "precision": ranking_curves.precision_curve,
+        "ndcg": ranking_curves.ndcg_curve,
+    }
     for name, curve in curves.items():
         assert curve(found) == pytest.approx([loops.metrics(k)[name] for k in range(1, depth + 1)], abs=1e-12)
 
@@ -185,7 +190,7 @@ def test_known_values() -> None:
     assert ranking.average_precision(found, 4) == pytest.approx((1 / 1 + 2 / 4) / 3)
     assert ranking.average_precision(found, 2) == pytest.approx((1 / 1) / 2)
     assert ranking.reciprocal_rank(found) == 1.0
-    assert ranking.curve(found).tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2 / 3, *[1.0] * 6])
+    assert ranking_curves.recall_curve(found).tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2 / 3, *[1.0] * 6])
 
 
 def test_of_two_candidates_with_the_same_score_the_lower_position_comes_first() -> None:
@@ -207,8 +212,8 @@ def test_how_many_users_are_ranked_at_a_time_changes_nothing(problem: Problem, d
     mask = sparse(seen)
     whole = rank(users, items, prepared(seen, held), depth), ranking.top(users, items, mask.indptr, mask.indices, depth)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "_MIN_ROWS", rows)
-        patch.setattr(ranking, "_BLOCK", 1)
+        patch.setattr(scoring, "_MIN_ROWS", rows)
+        patch.setattr(scoring, "_BLOCK", 1)
         parts = (
             rank(users, items, prepared(seen, held), depth),
             ranking.top(users, items, mask.indptr, mask.indices, depth),
@@ -218,13 +223,13 @@ def test_how_many_users_are_ranked_at_a_time_changes_nothing(problem: Problem, d
 
 
 def test_a_block_of_scores_stays_small_whatever_the_number_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranking, "_BLOCK", 5000)
-    monkeypatch.setattr(ranking, "_MIN_ROWS", 2)
+    monkeypatch.setattr(scoring, "_BLOCK", 5000)
+    monkeypatch.setattr(scoring, "_MIN_ROWS", 2)
     users, items, _, _ = random_problem()
-    sizes = [len(scores) for _, scores in ranking._blocks(users, items, np.zeros(61, np.int64), np.empty(0, np.int64))]
+    sizes = [len(scores) for _, scores in scoring.blocks(users, items, np.zeros(61, np.int64), np.empty(0, np.int64))]
     assert sizes == [16, 16, 16, 12]
-    monkeypatch.setattr(ranking, "_BLOCK", 1)
-    assert len(list(ranking._blocks(users, items, np.zeros(61, np.int64), np.empty(0, np.int64)))) == 30
+    monkeypatch.setattr(scoring, "_BLOCK", 1)
+    assert len(list(scoring.blocks(users, items, np.zeros(61, np.int64), np.empty(0, np.int64)))) == 30
 
 
 @settings(deadline=None)
@@ -249,7 +254,7 @@ def test_metrics_are_shares_and_recall_rises_with_k(problem: Problem) -> None:
     for metric in AT_K.values():
         assert all(0 <= metric(found, k) <= 1 for k in range(1, depth + 1))
     assert 0 < ranking.reciprocal_rank(found) <= 1
-    recalls = ranking.curve(found)
+    recalls = ranking_curves.recall_curve(found)
     assert (np.diff(recalls) >= 0).all()
     assert recalls[-1] == ranking.recall(found, depth) == 1.0
 
@@ -265,7 +270,7 @@ def test_a_perfect_ranking_gives_one(n_held: int, n_items: int, k: int) -> None:
     assert ranking.ndcg(found, k) == ranking.average_precision(found, k) == ranking.reciprocal_rank(found) == 1.0
     assert ranking.precision(found, k) == pytest.approx(min(k, n_held) / k)
     assert ranking.recall(found, k) == pytest.approx(min(k, n_held) / n_held)
-    assert ranking.curve(found)[-1] == 1.0
+    assert ranking_curves.recall_curve(found)[-1] == 1.0
     assert ranking_curves.ndcg_curve(found).tolist() == pytest.approx([1.0] * 30, abs=1e-12)
     assert ranking_curves.users_by_hits(found, 5).tolist() == [3 * (hits == min(5, n_held)) for hits in range(6)]
 
@@ -280,10 +285,10 @@ def test_a_score_that_is_not_a_number_makes_every_metric_not_a_number(bad: float
     for metric in AT_K.values():
         assert math.isnan(metric(found, 5))
     assert math.isnan(ranking.reciprocal_rank(found))
-    assert np.isnan(ranking.curve(found)).all()
+    assert np.isnan(ranking_curves.recall_curve(found)).all()
     for curve in (ranking_curves.precision_curve, ranking_curves.ndcg_curve):
         assert np.isnan(curve(found)).all()
-    assert ranking.curve(found).shape == (10,)
+    assert ranking_curves.recall_curve(found).shape == (10,)
     assert math.isnan(ranking.precision(rank(users, items, prepared(seen, held), 10, first=False), 5))
     with pytest.raises(ValueError, match="not a number"):
         ranking.top(users, items, None, None, 5)
@@ -427,5 +432,5 @@ def test_items_are_grouped_where_there_are_many() -> None:
 def test_few_more_than_the_best_are_sorted(n_items: int) -> None:
     """What makes ranking fast: the bound that the k best reach is nearly the score of the k-th."""
     users, items, _, _ = random_problem(n_users=50, n_items=n_items)
-    flat, places = ranking._best(users @ items.T, 10)
+    flat, places = scoring.best_of(users @ items.T, 10)
     assert 50 * 10 <= len(flat) == len(places) < 1.2 * 50 * 10

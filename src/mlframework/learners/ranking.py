@@ -86,10 +86,10 @@ class Ranker:
         return RankingReport(
             k=k,
             n_users=len(held),
-            recall_at=ranking.curve(own),
+            recall_at=ranking_curves.recall_curve(own),
             precision_at=ranking_curves.precision_curve(own),
             ndcg_at=ranking_curves.ndcg_curve(own),
-            popularity_recall_at=ranking.curve(popular),
+            popularity_recall_at=ranking_curves.recall_curve(popular),
             popularity_precision_at=ranking_curves.precision_curve(popular),
             popularity_ndcg_at=ranking_curves.ndcg_curve(popular),
             users_by_hits=ranking_curves.users_by_hits(own, k),

@@ -10,21 +10,13 @@ score could overflow float32. In shapes, `m` is the number of evaluated users, `
 vector's dimensions.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Vectors = NDArray[np.float32]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-_BLOCK = 1 << 19
-"""Scores held at a time: 2 MiB, near what a core caches. Fixed, so that no result depends on the machine."""
-_MIN_ROWS = 32
-"""Users held at a time where there are many items: with fewer, most of the time goes into reading the items."""
+from mlframework.metrics.scores import Floats, Ints, Vectors, best_of, blocks, finite, first_of, flat, places_of
 
 
 class Sparse(Protocol):
@@ -127,14 +119,14 @@ def rank(user_vecs: Vectors, item_vecs: Vectors, held: HeldOut, depth: int, firs
         raise ValueError(f"user {held.users[-1]} is evaluated, but there are vectors of {len(user_vecs)} users only")
     users, n_held = user_vecs[held.users], np.diff(held.held_indptr)
     owner, ranks = np.repeat(np.arange(len(held)), n_held), np.zeros(len(held.held_items), np.int64)
-    if not _finite(users, item_vecs):
+    if not finite(users, item_vecs):
         return Ranks(depth, ranks, owner, n_held, np.full(len(held), np.nan))
     best = np.zeros(len(held))
-    for block, scores in _blocks(users, item_vecs, held.seen_indptr, held.seen_items):
-        wanted = _flat(held.held_indptr, held.held_items, block, held.n_items)
-        ranks[held.held_indptr[block.start] : held.held_indptr[block.stop]] = _places(scores, wanted, depth)
+    for block, scores in blocks(users, item_vecs, held.seen_indptr, held.seen_items):
+        wanted = flat(held.held_indptr, held.held_items, block, held.n_items)
+        ranks[held.held_indptr[block.start] : held.held_indptr[block.stop]] = places_of(scores, wanted, depth)
         if first:
-            best[block] = _first(scores, wanted, n_held[block])
+            best[block] = first_of(scores, wanted, n_held[block])
     return Ranks(depth, ranks, owner, n_held, best)
 
 
@@ -161,11 +153,11 @@ def top(
     inside = seen.min(initial=0) >= 0 and seen.max(initial=-1) < n_items
     if len(indptr) != m + 1 or indptr[-1] != len(seen) or not inside:
         raise ValueError(f"the seen items do not fit {m} users and {n_items} items")
-    if not _finite(user_vecs, item_vecs):
+    if not finite(user_vecs, item_vecs):
         raise ValueError("a score is not a number, or too large for float32: these vectors can recommend nothing")
     items, values = np.full((m, k), -1, np.int64), np.full((m, k), -np.inf, np.float32)
-    for block, scores in _blocks(user_vecs, item_vecs, indptr, seen):
-        flat, places = _best(scores, k)
+    for block, scores in blocks(user_vecs, item_vecs, indptr, seen):
+        flat, places = best_of(scores, k)
         flat, places = flat[places <= k], places[places <= k]
         items[block][flat // n_items, places - 1] = flat % n_items
         values[block][flat // n_items, places - 1] = scores.reshape(-1)[flat]
@@ -233,17 +225,6 @@ def reciprocal_rank(ranks: Ranks) -> float:
     return float(np.mean(1 / ranks.first))
 
 
-def curve(ranks: Ranks) -> Floats:
-    """Return recall at every K from 1 to the depth of the ranks: (depth,)."""
-    owner, at = _hits(ranks, ranks.depth)
-    # Users with equally many held-out items are counted together: a sum of sevenths would miss 1 by a last digit.
-    sizes, group = np.unique(ranks.n_held[owner], return_inverse=True)
-    hits = np.zeros((len(sizes), ranks.depth), np.int64)
-    np.add.at(hits, (group, at - 1), 1)
-    found: Floats = (np.cumsum(hits, axis=1) / sizes[:, None]).sum(axis=0) / len(ranks.n_held)
-    return np.full(ranks.depth, np.nan) if np.isnan(ranks.first).any() else found
-
-
 def _hits(ranks: Ranks, k: int) -> tuple[Ints, Ints]:
     """Return the user and the rank of each held-out item among the first k, user by user, best rank first."""
     if not 1 <= k <= ranks.depth:
@@ -266,73 +247,3 @@ def _keys(matrix: Sparse) -> Ints:
     n_rows, n_columns = matrix.shape
     keys: Ints = np.repeat(np.arange(n_rows), np.diff(matrix.indptr)) * n_columns + matrix.indices
     return keys if (keys[1:] > keys[:-1]).all() else np.unique(keys)
-
-
-def _flat(indptr: Ints, items: Ints, block: slice, n_items: int) -> Ints:
-    """Return where the items of a block of users stand in the block's scores laid out as one row."""
-    begins = indptr[block.start : block.stop + 1]
-    return np.add(np.repeat(np.arange(len(begins) - 1) * n_items, np.diff(begins)), items[begins[0] : begins[-1]])
-
-
-def _finite(users: Vectors, items: Vectors) -> bool:
-    """Whether no score, nor part of its sum, can be infinite or not a number: a look at the vectors, not the scores."""
-    large = [float(np.maximum(vecs.max(initial=0), -vecs.min(initial=0))) for vecs in (users, items)]
-    return bool(large[0] * large[1] * items.shape[1] < float(np.finfo(np.float32).max))
-
-
-def _blocks(users: Vectors, items: Vectors, indptr: Ints, seen: Ints) -> Iterator[tuple[slice, Vectors]]:
-    """Yield slices of users and their scores, minus infinity for seen items: (rows, n_items), overwritten by the next."""
-    n_rows = max(_BLOCK // len(items), _MIN_ROWS)
-    # Getting fresh memory for each block would take as long as the product.
-    memory = np.empty((min(n_rows, len(users)), len(items)), np.float32)
-    for start in range(0, len(users), n_rows):
-        block = slice(start, min(start + n_rows, len(users)))
-        scores = np.matmul(users[block], items.T, out=memory[: block.stop - start])
-        scores.reshape(-1)[_flat(indptr, seen, block, len(items))] = -np.inf
-        yield block, scores
-
-
-def _best(scores: Vectors, k: int) -> tuple[Ints, Ints]:
-    """Find the k best candidates of each row and perhaps some more, in any case all that are as good as the k-th.
-
-    Returns their positions in the scores laid out as one row, ascending, and their exact places in their rows, from 1.
-    """
-    n_items = scores.shape[1]
-    # Put items into groups: the k-th best of the groups' maxima is a bound that k items reach, and few more do where
-    # groups are many. It costs one pass and a sort of few numbers. A group is every n_groups-th item: that is fast.
-    n_groups = min(n_items, max(8 * k, -(-n_items // 16)))
-    maxima = scores[:, :n_groups].copy()
-    for start in range(n_groups, n_items, n_groups):
-        part = scores[:, start : start + n_groups]
-        np.maximum(maxima[:, : part.shape[1]], part, out=maxima[:, : part.shape[1]])
-    kth = max(n_groups - k, 0)
-    bound = np.maximum(np.partition(maxima, kth, axis=1)[:, kth], np.finfo(np.float32).min)
-    flat = np.flatnonzero(scores >= bound[:, None])
-    rows, places = flat // n_items, np.empty(len(flat), np.int64)
-    # As integers the bits of positive floats rise, those of negative ones fall; so row and score make one key, which
-    # sorts ten times as fast as two. Minus zero becomes zero.
-    bits = scores.reshape(-1)[flat].view(np.int32).astype(np.int64)
-    key = (rows << 32) - np.where(bits < 0, -(1 << 31) - bits, bits)
-    places[np.argsort(key, kind="stable")] = np.arange(1, len(flat) + 1)
-    return flat, places - np.searchsorted(rows, rows)
-
-
-def _places(scores: Vectors, wanted: Ints, k: int) -> Ints:
-    """Return the place in its row of each wanted position, 0 where it is not among the k best."""
-    flat, places = _best(scores, k)
-    found = np.searchsorted(flat, wanted)
-    known, places = np.append(flat, -1)[found] == wanted, np.append(places, 0)[found]
-    return np.where(known & (places <= k), places, 0)
-
-
-def _first(scores: Vectors, wanted: Ints, n_held: Ints) -> Floats:
-    """Return the place in its row of the best of each row's wanted positions, counted on the whole row: (rows,)."""
-    n_items, begins = scores.shape[1], np.cumsum(n_held) - n_held
-    values = scores.reshape(-1)[wanted]
-    best = np.maximum.reduceat(values, begins)
-    item = np.minimum.reduceat(np.where(values == np.repeat(best, n_held), wanted % n_items, n_items), begins)
-    rows, tied = np.divmod(np.flatnonzero(scores == best[:, None]), n_items)
-    ahead = np.bincount(rows[tied < item[rows]], minlength=len(scores))
-    # Packed, eight to a byte, they are counted three times as fast.
-    above: Ints = np.bitwise_count(np.packbits(scores > best[:, None], axis=1)).sum(axis=1, dtype=np.int64)
-    return (1 + above + ahead).astype(np.float64)

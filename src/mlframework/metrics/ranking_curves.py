@@ -1,11 +1,22 @@
-"""Ranking metrics at every K at once, for pictures; `ranking.curve` is recall's. Each K has what its metric has there.
+"""Ranking metrics at every K at once, for pictures. Each K has what its metric has there.
 
 Of ranks that come of scores which are not numbers every value is none.
 """
 
 import numpy as np
 
-from mlframework.metrics.ranking import Floats, Ints, Ranks
+from mlframework.metrics.ranking import Ranks
+from mlframework.metrics.scores import Floats, Ints
+
+
+def recall_curve(ranks: Ranks) -> Floats:
+    """Return recall at every K from 1 to the depth of the ranks: (depth,)."""
+    owner, at = _hits(ranks)
+    # Users with equally many held-out items are counted together: a sum of sevenths would miss 1 by a last digit.
+    sizes, group = np.unique(ranks.n_held[owner], return_inverse=True)
+    hits = np.zeros((len(sizes), ranks.depth), np.int64)
+    np.add.at(hits, (group, at - 1), 1)
+    return _numbers(ranks, (np.cumsum(hits, axis=1) / sizes[:, None]).sum(axis=0) / len(ranks.n_held))
 
 
 def precision_curve(ranks: Ranks) -> Floats:
