@@ -47,6 +47,7 @@ def test_a_resumed_training_says_where_it_goes_on() -> None:
 def test_on_a_terminal_there_is_a_bar_and_afterwards_it_is_gone() -> None:
     text, learner = shown(terminal=True)
     assert "━" in text and "left" in text
+    assert "val_acc ▅█" in text and "val_acc ▅█▁" in text, "the metric's curve, epoch by epoch"
     assert learner.on_batch is ignore_batches
 
 

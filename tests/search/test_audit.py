@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,6 +16,7 @@ from mlframework.replay.run import replay
 from mlframework.search.audit import AUDITED, audit_of, is_drawn
 from mlframework.search.goal import Goal
 from mlframework.search.loop import search
+from mlframework.search.primary import reporting
 from mlframework.search.pruners import PRUNERS, PrunerConfig
 from mlframework.search.results import TrialRecord
 from mlframework.search.start import load
@@ -23,6 +25,7 @@ from support.dying import Death, die_in
 from support.searches import Watched, open_search, run_search
 
 pytestmark = pytest.mark.usefixtures("here")
+GOAL_DOWN = Goal.single("val_loss", "minimize")
 MEDIAN = {"type": "MedianPruner", "n_startup_trials": 2, "n_warmup_steps": 1}
 CHANGES: dict[str, Any] = {
     "search.n_trials": 11, "training.num_epochs": 4, "search.pruner": MEDIAN, "search.storage": "journal:///studies.log",
@@ -67,6 +70,29 @@ def test_an_audit_lets_some_finish_and_changes_nothing_else(pruner: dict[str, An
                 plain.records[record.number].state,
                 plain.records[record.number].value,
             )
+
+
+def test_to_the_pruner_an_audited_trial_is_a_pruned_one() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    pruner = optuna.pruners.MedianPruner(2, 0)
+    study = optuna.create_study(pruner=pruner)
+    for final, mark in ((0.1, None), (0.1, None), (0.9, 1), (0.05, 1), (0.9, 1)):
+        attributes = {AUDITED: {"epoch": mark, "value": 0.9}} if mark else {}
+        early = 0.9 if mark else 0.2
+        study.add_trial(
+            optuna.trial.create_trial(value=final, intermediate_values={1: early, 2: final}, user_attrs=attributes)
+        )
+    trial = study.ask()
+    trial.report(0.5, 1)
+    assert not trial.should_prune(), "in the middle of all"
+    seen = reporting(study, trial, GOAL_DOWN, pruner)
+    assert seen.should_prune(), "behind those that were not condemned"
+    shown = seen.study.get_trials(deepcopy=False)
+    assert [each.state.name for each in shown] == ["COMPLETE"] * 2 + ["PRUNED"] * 3 + ["RUNNING"]
+    assert shown[3].intermediate_values == {1: 0.9} and shown[3].value is None
+    assert [each.number for each in seen.study.get_trials(states=[optuna.trial.TrialState.PRUNED])] == [2, 3, 4]
+    assert seen.study.best_trial.number == 0
+    assert study.trials[3].state.name == "COMPLETE" and study.best_trial.number == 3, "what is stored is as it was"
 
 
 def test_results_tell_how_many_were_among_the_best() -> None:

@@ -156,3 +156,12 @@ def test_an_interrupted_repeat_goes_on() -> None:
         run_search(changes, watcher=Watched(interrupt))
     _, end = run_search(changes, resume=True)
     assert [(r.value, list(r.parts)) for r in end.records] == [(r.value, list(r.parts)) for r in undisturbed.records]
+
+
+def test_who_was_condemned_and_let_finish_is_not_who_the_others_are_compared_with() -> None:
+    pruner = {**FOLDS["search.pruner"], "audit_fraction": 1.0}
+    values = [[1.0, 1.0, 1.0], [2.0, 2.0, -9.0], [1.5, 1.5, 1.5]]
+    _, records, trained = scripted(values, **{"search.pruner": pruner})
+    assert [record.state for record in records] == ["complete"] * 3 and trained == 9
+    # The second one became the best; the third one, which is ahead of it on the first folds, is condemned as before.
+    assert [record.audited for record in records] == [None, {"epoch": 2, "value": 2.0}, {"epoch": 2, "value": 1.5}]
