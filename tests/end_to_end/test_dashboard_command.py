@@ -17,6 +17,7 @@ from mlframework.cli.modes import dashboard
 from mlframework.errors import MlframeworkError
 from mlframework.runs import read_json
 from support.browser import chromium, opened
+from support.postgres import NewDatabase
 from support.searches import run_search
 
 BIN = Path(sys.executable).parent
@@ -138,3 +139,25 @@ def test_the_missing_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatc
 def run_command(monkeypatch: pytest.MonkeyPatch, options: str) -> None:
     monkeypatch.setattr(sys, "argv", ["ml-visualise", "--mode", "dashboard", *options.split()])
     visualise._main()
+
+
+@pytest.mark.slow
+def test_a_database_is_shown_and_its_password_is_not(
+    tmp_path: Path, postgres: NewDatabase, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DB_PASSWORD", "hunter2")
+    url = postgres().replace("postgres@", "postgres:${DB_PASSWORD}@")
+    assert "${DB_PASSWORD}" in url
+    run_search({"search.n_trials": 2, "search.storage": url})
+    shown: list[str] = []
+
+    def stay(what: str, address: str, serves: Callable[[], bool]) -> bool:
+        shown.append(what + address + ask(address, "GET", "/api/studies")[1])
+        return serves()
+
+    monkeypatch.setattr(dashboard, "stay", stay)
+    run_command(monkeypatch, "--study-name tiny_optimization")
+    run_command(monkeypatch, f"--storage {url.replace('${DB_PASSWORD}', 'hunter2')}")
+    written = "".join([*shown, *capsys.readouterr()])
+    assert len(shown) == 2 and written.count('"study_name": "tiny_optimization"') == 2 and "hunter2" not in written
