@@ -232,7 +232,7 @@ def test_guide_adds_trials_to_a_study_in_a_storage_of_its_own(played: Path) -> N
 def test_guide_draws_the_run(played: Path) -> None:
     plots = played / "runs" / "ratings_optimization-final" / "plots"
     assert {path.stem for path in plots.glob("*.html")} == {
-        "curves", "popularity", "ranking_at_k", "recall_at_k", "user_hits",
+        "curves", "recall_at_k", "ranking_at_k", "user_hits", "popularity",
     }  # fmt: skip
 
 

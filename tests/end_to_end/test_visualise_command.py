@@ -4,7 +4,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import mlframework
@@ -99,10 +101,73 @@ def run_folder(trained: Path, tmp_path: Path) -> Path:
 def test_a_runs_plots_are_written_into_its_folder(run_folder: Path, named: str) -> None:
     done = visualise(run_folder, f"{named} --format html")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "curves: runs/tumours/plots/curves.html\n"
+    drawn = ["curves", "confusion_matrix", "calibration", "roc", "precision_recall", "mistakes"]
+    assert done.stdout == "".join(f"{name}: runs/tumours/plots/{name}.html\n" for name in drawn)
     page = (run_folder / "runs/tumours/plots/curves.html").read_text(encoding="utf-8")
     assert "loss, acc and learning rate epoch by epoch" in page
     assert "tumours \\u00b7 3 epochs in " in page
+
+
+def test_a_run_that_wrote_no_outputs_is_built_anew_and_says_so(run_folder: Path) -> None:
+    outputs = run_folder / "runs/tumours/outputs_val.npz"
+    with np.load(outputs) as archive:
+        before = archive["values"]
+    outputs.unlink()
+    done = visualise(run_folder, "--mode run runs/tumours --plot-type calibration --format html")
+    assert done.returncode == 0
+    said = (
+        "runs/tumours has no outputs_val.npz: the model and its data are built anew to compute it, which takes longer\n"
+    )
+    assert done.stderr == said
+    with np.load(outputs) as archive:
+        assert np.array_equal(archive["values"], before)
+
+
+OTHERS = {
+    "images": (
+        "{type: image_folder, path: DATA, image_size: 32}",
+        "{architecture: shufflenet_v2_x0_5}",
+        ["curves", "confusion_matrix", "calibration", "roc", "precision_recall", "mistakes"],
+    ),
+    "ratings": (
+        "{type: interactions, path: DATA, rating_column: rating, min_rating: 3}",
+        "{architecture: als, factors: 4}",
+        ["curves", "recall_at_k", "ranking_at_k", "user_hits", "popularity"],
+    ),
+    "numbers": (
+        "{type: table, path: DATA, target: progression}",
+        "{architecture: mlp, hidden_size: 8}",
+        ["curves", "residuals", "mistakes"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["images", "ratings", pytest.param("numbers", marks=pytest.mark.slow)])
+def test_each_kind_of_data_has_its_plots(
+    kind: str, few_digits: Path, planted: dict[str, Any], diabetes_csv: Path, tmp_path: Path
+) -> None:
+    paths = {"images": few_digits, "ratings": planted["fm regression"]["data"]["path"], "numbers": diabetes_csv}
+    data, model, plots = OTHERS[kind]
+    config = f"name: r\ndata: {data}\nmodel: {model}\ntraining: {{num_epochs: 1, num_threads: 1}}\n"
+    config += "metric: val_ndcg_at_10\n" if kind == "ratings" else ""
+    config += "tracking: {tensorboard: false}\n"
+    (tmp_path / "c.yaml").write_text(config.replace("DATA", str(paths[kind])), encoding="utf-8")
+    # A final run shows the test split.
+    trained = subprocess.run(
+        [BIN / "ml-train", "--config", "c.yaml", "--mode", "final"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert trained.returncode == 0, trained.stderr
+    done = visualise(tmp_path, "--mode run runs/r-final --format html")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == plots
+    page = (tmp_path / f"runs/r-final/plots/{plots[-1]}.html").read_text(encoding="utf-8")
+    assert "test split" in page
+    if kind == "images":
+        assert page.count("data:image/png;base64,") >= 10
 
 
 def test_a_plot_that_a_run_cannot_have_is_refused_where_it_is_asked_for(run_folder: Path) -> None:
