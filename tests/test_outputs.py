@@ -122,7 +122,7 @@ def test_a_header_that_promises_terabytes_takes_no_memory(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in parts.items():
             archive.writestr(name, content)
-    with pytest.raises(RunError, match="is no NumPy archive, or a damaged one"):
+    with pytest.raises(RunError, match=r"a damaged one \(values is not as long as it says\)"):
         read_outputs(path)
 
 

@@ -163,6 +163,12 @@ def test_the_histogram_holds_all(values: list[float]) -> None:
     assert list(edges) == sorted(edges)
 
 
+def test_each_bin_has_its_own() -> None:
+    values = np.random.default_rng(3).normal(0.3, 2, 500)
+    edges, counts = residuals.histogram(values)
+    assert counts == tuple(np.histogram(values, edges)[0].tolist()) and 10 < len(counts) < 60
+
+
 def test_equal_targets_and_exact_predictions_are_drawn(tmp_path: Path) -> None:
     constant = residuals.compute(said_of(tmp_path / "c", [3.0, 3.0, 3.0], [2.0, 3.0, 4.5], None))
     assert constant.r2 is None and "R² undefined, as all targets are equal" in constant.heading.subtitle
