@@ -189,7 +189,7 @@ def look_at_the_projector(page: Page) -> None:
     go_to(page, "projector")
     inner = page.frame_locator("iframe").frame_locator("iframe")
     inner.get_by_text("1 tensor found").wait_for()
-    assert inner.locator(".numDataPoints").inner_text() == "12"
+    inner.locator(".numDataPoints").filter(has_text="12").wait_for()
     inner.get_by_role("textbox", name="Search").fill("number 7")
     inner.get_by_text("Film number 7", exact=True).first.wait_for()
 
