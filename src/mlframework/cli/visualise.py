@@ -58,15 +58,27 @@ MODES = {
     "run": Mode(
         "one run", given="RUN", about="the run's folder", options=("run", "plot_type", "format"), plots=RUN_PLOT_TYPES
     ),
+    "compare": Mode(
+        "what differs between runs or trials, and their curves", given="RUN", at_least=2, options=("output", "format"),
+        about="folders of two runs or more; a trial as STUDY/NUMBER",
+    ),
+    "data": Mode(
+        "what a config is trained on, and what its splits share", given="CONFIG", about="the config's file",
+        options=("samples", "output", "format"),
+    ),
+    "predictions": Mode(
+        "what a run's model says of examples", given="RUN", about="the run's folder",
+        options=("run", "input", "users", "k", "items", "samples", "output", "format"),
+    ),
     "launch": Mode(
         "all that there is, live in TensorBoard",
         given="RUN",
-        about="a folder of runs",
+        about="a study's folder or any folder of runs, too (default: runs)",
         at_least=0,
         options=("run", "port"),
     ),
     "dashboard": Mode("a study's storage, live in optuna-dashboard", options=("study_name", "storage", "port")),
-}
+}  # fmt: skip
 """Name to mode; `cli/modes/<name>.py` has its `show(arguments)`."""
 
 
@@ -77,12 +89,13 @@ def main() -> None:
 
 def _parser() -> Parser:
     parser = Parser("ml-visualise", "Draw a study or a run: interactive HTML, and PNG, into its folder.")
-    parser.usage = "%(prog)s --mode search --study-name S [options]\n       %(prog)s --mode run RUN [options]"
-    parser.add_argument(
-        "given", nargs="*", metavar="RUN",
-        help=f"with --mode {_modes_with('run')}: the run's folder; launch takes a study's as well, or any folder of runs "
-        "(default: runs)",
-    )  # fmt: skip
+    parser.usage = (
+        "%(prog)s --mode search --study-name S [options]\n       %(prog)s --mode run RUN [options]\n"
+        "       %(prog)s --mode compare RUN RUN ... [options]\n       %(prog)s --mode data CONFIG [options]\n"
+        "       %(prog)s --mode predictions RUN [options]"
+    )
+    about = "; ".join(f"{name}, {mode.about}" for name, mode in MODES.items() if mode.given is not None)
+    parser.add_argument("given", nargs="*", metavar="RUN", help=f"by mode: {about}")
     parser.add_argument(
         "--mode", choices=list(MODES), required=True,
         help="what to draw: " + "; ".join(f"{name}, {mode.shows}" for name, mode in MODES.items()),
@@ -120,7 +133,46 @@ def _parser() -> Parser:
         "--port", type=port_number, metavar="P",
         help=f"with --mode {_modes_with('port')}: where to serve the pages (default: the usual one, or the next that is free)",
     )  # fmt: skip
+    _add_page_options(parser)
     return parser
+
+
+def _add_page_options(parser: Parser) -> None:
+    """Add the options of the modes that write a page of their own."""
+    parser.add_argument(
+        "--output", metavar="D",
+        help="the folder to write into (default: compare, runs/comparisons/<their names>; data, runs/data/<the config's "
+        "name>; predictions, RUN/predictions)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--samples", metavar="N", type=_whole_number,
+        help="how many examples the page shows (default: data, 8 images; predictions, 24, of which a recommender shows 12 "
+        "users)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--input", nargs="+", metavar="F", default=[],
+        help="with --mode predictions: image files or a folder of them, a table, or a file of users; without it and --users, "
+        "a part of the validation split is shown with its truth",
+    )  # fmt: skip
+    parser.add_argument(
+        "--users", nargs="+", metavar="U", default=[],
+        help="with --mode predictions of a recommender: the users to recommend to, by id",
+    )  # fmt: skip
+    parser.add_argument(
+        "--k", metavar="K", type=_whole_number,
+        help="with --mode predictions of a recommender: how many items each user is recommended (default: 10)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--items", metavar="F",
+        help="with --mode predictions of a recommender: a table of the items, for their names (default: the config's "
+        "data.item_features)",
+    )  # fmt: skip
+
+
+def _whole_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1_000_000):
+        raise argparse.ArgumentTypeError(f"should be a whole number from 1, got {text!r}")
+    return int(text)
 
 
 def _one_of(names: Sequence[str]) -> Callable[[str], str]:

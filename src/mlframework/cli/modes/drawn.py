@@ -10,6 +10,7 @@ from mlframework.errors import PlotError
 
 if TYPE_CHECKING:
     from mlframework.visualise.draw_all import Outcome
+    from mlframework.visualise.export import Written
 
 
 def report(outcomes: Sequence[Outcome], asked: bool) -> None:
@@ -32,3 +33,11 @@ def report(outcomes: Sequence[Outcome], asked: bool) -> None:
         raise PlotError("no plot could be drawn")
     if asked and missing:
         raise PlotError(f"not drawn: {', '.join(missing)}")
+
+
+def say_written(written: Written, reasons: Sequence[str] = ()) -> None:
+    """Print the files that a page is made of, and why something that belongs to it is missing."""
+    for path in written.paths:
+        console.out().print(str(path))
+    for reason in (*reasons, *([] if written.reason is None else [written.reason])):
+        console.err().print(reason)
