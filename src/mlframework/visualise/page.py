@@ -87,7 +87,7 @@ def table(
         return f'<th scope="row">{shown}</th>' if column == 0 else f"<td{side}>{shown}</td>"
 
     head = "".join(
-        f'<th scope="col"{_NUMBER if column in numbers else ""}>{escaped(text)}</th>'
+        f'<th scope="col"{_NUMBER if column in numbers else ""}>{_breakable(text)}</th>'
         for column, text in enumerate(header)
     )
     body = "\n".join(
@@ -98,6 +98,11 @@ def table(
         f'<div class="scrolled" tabindex="0" role="region" aria-label="{escaped(caption)}"><table>'
         f"{f'<thead><tr>{head}</tr></thead>' if any(header) else ''}\n<tbody>{body}</tbody></table></div>"
     )
+
+
+def _breakable(text: str) -> str:
+    """Return a heading that may go on in the next line after each of its parts."""
+    return escaped(text).replace("_", "_<wbr>").replace("/", "/<wbr>")
 
 
 def chart(figure: "go.Figure", alt: str) -> str:
@@ -167,7 +172,7 @@ th[scope=row], thead th:first-child { position: sticky; left: 0; background: var
 thead th:first-child { z-index: 2; }
 .number { text-align: right; }
 td strong { color: var(--best); }
-thead th { white-space: normal; overflow-wrap: anywhere; min-width: 90px; max-width: 220px; vertical-align: bottom; }
+thead th { white-space: normal; vertical-align: bottom; }
 img { image-rendering: pixelated; border: 1px solid var(--line); border-radius: 3px; margin: 2px; max-width: 100%; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: 12px; margin: 12px 0; }
 .card { border: 1px solid var(--line); border-radius: 6px; padding: 12px; background: var(--faint); overflow: hidden; }

@@ -92,11 +92,7 @@ def compute(sides: Sequence[Side]) -> Overlaid:
     panels = [
         _panel(base, [line for line in lines if line.metric in shared and _base(line.metric) == base]) for base in bases
     ]
-    kept = [
-        panel
-        for panel in panels
-        if panel.title != "lr" or len({(line.epochs, line.values) for line in panel.lines}) > 1
-    ]
+    kept = [panel for panel in panels if panel.title != "lr" or _differ(panel.lines)]
     n_shown = len({line.run for panel in kept for line in panel.lines})
     without = len(sides) - n_shown
     return Overlaid(
@@ -132,6 +128,12 @@ def _lines(run: int, side: Side) -> list[Line]:
 def _panel(base: str, lines: Sequence[Line]) -> Panel:
     values = [value for line in lines for value in line.values]
     return Panel(base, tuple(lines), min(values) > 0 and max(values) / min(values) >= _LOG_FROM)
+
+
+def _differ(lines: Sequence[Line]) -> bool:
+    """Whether some of the lines are not the beginning of the longest."""
+    longest = max(lines, key=lambda line: len(line.values)).values
+    return any(line.values != longest[: len(line.values)] for line in lines)
 
 
 def colour_of(run: int, n_runs: int) -> str:
