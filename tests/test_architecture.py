@@ -119,7 +119,7 @@ def test_the_parser_of_imports_sees_them_all() -> None:
     assert ("mlframework.config.decode", "mlframework.errors", True, False) in found
     assert ("mlframework.optim", "torch.optim.lr_scheduler", False, False) in found
     assert ("mlframework.optim", "torch.optim", True, True) in found
-    assert ("mlframework", "mlframework.experiment", False, False) in found
+    assert ("mlframework.face", "mlframework.experiment", False, False) in found
     assert len(OWN) > 200
 
 

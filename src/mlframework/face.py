@@ -1,4 +1,4 @@
-"""What Python is offered beside `load` and `search`: `train` and `load_config`, and what `ml-train` shares with them."""
+"""What Python is offered beside `search`: `train`, `load` and `load_config`, and what `ml-train` shares with them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from mlframework.experiment import ExperimentConfig, RunResult
-    from mlframework.learners.base import Learner
+    from mlframework.learners.base import Learner, Predictor
     from mlframework.runs import RunDir
     from mlframework.search.config import ConfigFile
     from mlframework.search.read import ReadConfig
@@ -145,6 +145,45 @@ def train(
     with new_run(read, experiment, tree) as run:
         result = select(experiment, run, [_EpochLines()] if progress else [])
     return TrainedRun(run.path, result)
+
+
+def load(run: str | Path) -> Predictor:
+    """Return the predictor of a run.
+
+    Args:
+        run: a run's folder, such as `runs/digits`.
+
+    Raises:
+        RunError: it is no run folder, or it has no artifact: the run did not end; or the artifact is damaged.
+        ConfigError: its config does not decode.
+    """
+    from mlframework.config import yaml
+    from mlframework.config.decode import decode
+    from mlframework.errors import MlframeworkError, RunError
+    from mlframework.experiment import ExperimentConfig
+    from mlframework.runs import RunDir
+
+    folder = RunDir.open(Path(run))
+    if (folder.path.parent / "study.json").is_file() or (folder.path / "cross_validation.json").is_file():
+        raise RunError(
+            f"{run}: a trial or a cross-validation keeps no model; train one by: ml-train --config {folder.config}"
+        )
+    if not (folder.artifacts / "model_meta.json").is_file():
+        raise RunError(
+            f"{run}: there is no trained model in it (no artifacts/); train it to its end by: ml-train --resume {run}"
+        )
+    model = decode(ExperimentConfig, yaml.read(folder.config)).model
+    try:
+        return model.predictor(folder.artifacts)
+    except MlframeworkError:
+        raise
+    except Exception as error:
+        # Whoever wrote these files, they hold numbers and text only: what is wrong with them can do no harm, and is open-ended.
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise RunError(
+            f"{folder.artifacts}: is damaged, or is not what ml-train wrote ({type(error).__name__}: {reason}); train the "
+            "model again"
+        ) from error
 
 
 def experiment_of(read: ReadConfig) -> tuple[ExperimentConfig, dict[str, object]]:

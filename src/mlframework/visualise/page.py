@@ -83,7 +83,8 @@ def table(
 
     def cell(row: int, column: int, text: str) -> str:
         shown = f"<strong>{escaped(text)}</strong>" if (row, column) in strong else escaped(text)
-        side = ' class="number"' if column in numbers else ""
+        looks = [*(["number"] if column in numbers else []), *(["long"] if len(text) > _LONG else [])]
+        side = f' class="{" ".join(looks)}"' if looks else ""
         return f'<th scope="row">{shown}</th>' if column == 0 else f"<td{side}>{shown}</td>"
 
     head = "".join(
@@ -141,6 +142,7 @@ def cards(each: Sequence[str]) -> str:
 
 
 _CHART = 'class="chart"'
+_LONG = 32  # characters; a longer text goes on in the next line
 _NUMBER = ' class="number"'
 
 _STYLE = """
@@ -171,6 +173,7 @@ thead th { position: sticky; top: 0; background: var(--faint); z-index: 1; }
 th[scope=row], thead th:first-child { position: sticky; left: 0; background: var(--faint); font-weight: 500; }
 thead th:first-child { z-index: 2; }
 .number { text-align: right; }
+td.long { white-space: normal; min-width: 220px; overflow-wrap: anywhere; }
 td strong { color: var(--best); }
 thead th { white-space: normal; vertical-align: bottom; }
 img { image-rendering: pixelated; border: 1px solid var(--line); border-radius: 3px; margin: 2px; max-width: 100%; }
@@ -201,8 +204,11 @@ _COLOURS = """
       const change = {paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", "font.color": ink,
         "title.subtitle.font.color": dark.matches ? "#a8adb5" : "#5f6368",
         "hoverlabel.bgcolor": dark.matches ? "#1f2329" : "#ffffff", "hoverlabel.font.color": ink};
-      if (plot.clientWidth < 700) Object.assign(change, {"legend.orientation": "h", "legend.x": 0, "legend.xanchor": "left",
-        "legend.y": -0.12, "legend.yanchor": "top", "margin.l": 55, "margin.r": 15});
+      const legend = plot._fullLayout.legend;
+      const narrow = plot.clientWidth < 700;
+      if (narrow && legend && legend.orientation === "v") Object.assign(change, {"legend.orientation": "h", "legend.x": 0,
+        "legend.xanchor": "left", "legend.y": -0.12, "legend.yanchor": "top", "margin.r": 15});
+      if (narrow) change["margin.l"] = 55;
       Object.keys(plot._fullLayout).filter(key => /^[xy]axis\\d*$/.test(key)).forEach(function (key) {
         change[key + ".gridcolor"] = line; change[key + ".linecolor"] = line; change[key + ".tickcolor"] = line;
       });

@@ -28,14 +28,14 @@ _CHANGED = (
 
 def show(arguments: argparse.Namespace) -> None:
     """Predict, and write a page and a table."""
-    import mlframework
     from mlframework.config import yaml
     from mlframework.config.decode import decode
     from mlframework.experiment import ExperimentConfig
+    from mlframework.face import load
     from mlframework.runs import RunDir
 
     run = RunDir(Path(arguments.given[0]))
-    model = mlframework.load(run.path)
+    model = load(run.path)
     config = decode(ExperimentConfig, yaml.read(run.config))
     _check(arguments, config)
     folder = Path(arguments.output) if arguments.output else run.path / "predictions"

@@ -76,7 +76,7 @@ def _results(sides: Sequence[Side]) -> list[Row]:
     in_force = dict.fromkeys(side.metric for side in sides)
     found = dict.fromkeys(name for side in sides for name in side.metrics)
     # What was chosen by first, then validation and test; what was only trained on says least.
-    names = sorted(found, key=lambda name: (name not in in_force, name.startswith("train_")))
+    names = sorted(found, key=lambda name: (name.startswith("train_"), name not in in_force))
     rows = [_metric_row(name, [side.metrics.get(name) for side in sides]) for name in names]
     if len(in_force) > 1:
         rows.insert(0, Row("metric", tuple(side.metric for side in sides)))
