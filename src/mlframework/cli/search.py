@@ -134,7 +134,9 @@ def _main() -> None:
 
 
 def _search(read: ReadConfig, study: OpenStudy, workers: Workers, arguments: argparse.Namespace) -> None:
+    from mlframework.cli.search_report import say_report
     from mlframework.cli.search_screen import SearchScreen, print_plan
+    from mlframework.search.commands import record_command
     from mlframework.search.resume_plan import resume_plan
     from mlframework.search.tracking import tracked
     from mlframework.search.workers.launch import search_as
@@ -156,11 +158,15 @@ def _search(read: ReadConfig, study: OpenStudy, workers: Workers, arguments: arg
     console.say_on_interrupt(
         f"finished trials are kept, what is being trained goes on from its last epoch; go on with: {resume}"
     )
+    record_command(study, resume)
     with tracked(study, read.config.tracking, read.config.name, resume) as told:
         with SearchScreen(screen, study) as watcher:
             end = search_as(study, read, workers, load, told(watcher))
         _confirm(read, study, end)
-        _summarise(study, end, resume)
+        try:
+            _summarise(study, end, resume)
+        finally:
+            say_report(study)
     if arguments.refit and end.why != "others":
         _refit(study)
 

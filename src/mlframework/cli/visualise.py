@@ -51,7 +51,7 @@ class Mode:
 MODES = {
     "search": Mode(
         "the trials of a study",
-        options=("study_name", "plot_type", "params", "metric", "format", "storage"),
+        options=("study_name", "plot_type", "params", "metric", "format", "storage", "report"),
         needs=(("study_name", "the name of the study"),),
         plots=PLOT_TYPES,
     ),
@@ -125,6 +125,10 @@ def _parser() -> Parser:
         type=_one_of(FORMATS),
         help="html, png (default: both)",
     )
+    parser.add_argument(
+        "--report", action="store_const", const=True,
+        help="with --mode search: write report.html, one page with everything; with --plot-type the plots as well",
+    )  # fmt: skip
     parser.add_argument(
         "--storage", metavar="URL",
         help=f"with --mode {_modes_with('storage')}: the study's storage (default: the one that its folder records)",
@@ -219,6 +223,9 @@ def _check(arguments: argparse.Namespace) -> None:
         if getattr(arguments, name) is None
     ]
     problems += _about_given(arguments, mode)
+    if arguments.report and arguments.format and not arguments.plot_type:
+        what = "is of plots, and --report is a page: name plots by --plot-type, or leave it out"
+        problems.append(Problem("ml-visualise", "--format", what))
     problems += [
         Problem("ml-visualise", "--plot-type", f"{name} is a plot of --mode {_modes_that_draw(name)}; this mode has "
                 f"{', '.join(mode.plots)}")

@@ -46,6 +46,10 @@ class StudyFolder:
     def plots(self) -> Path:
         return self.path / "plots"
 
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
     def worker_log(self, number: int) -> Path:
         """Return the file of what a worker wrote to stderr."""
         return self.path / "workers" / f"worker_{number}.log"

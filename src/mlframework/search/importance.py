@@ -6,6 +6,7 @@ trials would name the same one (the interval), and whether values without any me
 
 import warnings
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -83,19 +84,48 @@ def importance(
     rng = np.random.default_rng(seed)
     values = np.array([trial.value for trial in trials], dtype=np.float64)
     found = _importances(trials, values, direction, keys, evaluator)
-    resampled = []
-    for _ in range(repeats.bootstrap):
-        rows = rng.integers(len(trials), size=len(trials))
-        if len(set(values[rows])) > 1:
-            drawn = _importances([trials[row] for row in rows], values[rows], direction, keys, evaluator)
-            resampled.append(_shares(drawn))
+    low, high = _interval(trials, values, direction, keys, evaluator, repeats.bootstrap, rng)
     permuted = np.array(
         [_importances(trials, rng.permutation(values), direction, keys, evaluator) for _ in range(repeats.permutations)]
     )
     p = (1 + (permuted >= found).sum(axis=0)) / (1 + repeats.permutations)
-    low, high = np.quantile(np.array(resampled), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     columns = zip(_shares(found), low, high, p, holm(p), strict=True)
     return {key: Estimate(*map(float, column)) for key, column in zip(keys, columns, strict=True)}
+
+
+def shares_with_intervals(
+    trials: "Sequence[FrozenTrial]", direction: Direction, keys: Sequence[str], bootstrap: int, seed: int
+) -> dict[str, tuple[float, float, float]]:
+    """Return each parameter's share of the importance (PED-ANOVA) with the ends of its bootstrap interval.
+
+    It is what `importance` says without the permutations, which take most of its time.
+
+    Args:
+        trials: finished ones with a value, at least two of which differ.
+        direction: `maximize` or `minimize`.
+        keys: the parameters, by dotted key.
+        bootstrap: how often trials are drawn anew.
+        seed: of the draws.
+    """
+    values = np.array([trial.value for trial in trials], dtype=np.float64)
+    found = _shares(_importances(trials, values, direction, keys, "PED-ANOVA"))
+    ends = _interval(trials, values, direction, keys, "PED-ANOVA", bootstrap, np.random.default_rng(seed))
+    return {key: (float(a), float(b), float(c)) for key, a, b, c in zip(keys, found, *ends, strict=True)}
+
+
+def _interval(
+    trials: "Sequence[FrozenTrial]", values: Floats, direction: Direction, keys: Sequence[str], evaluator: Evaluator,
+    bootstrap: int, rng: np.random.Generator,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Return the ends of the shares' bootstrap intervals: (n_keys,) each."""
+    own, resampled = _with_values(trials, values), []
+    for _ in range(bootstrap):
+        rows = rng.integers(len(own), size=len(own))
+        seen = {key for row in rows for key in own[row].params}
+        if len(set(values[rows])) > 1 and seen.issuperset(keys):
+            resampled.append(_shares(_evaluated([own[row] for row in rows], direction, keys, evaluator)))
+    low, high = np.quantile(np.array(resampled), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return low, high
 
 
 def correlation(x: Floats, y: Floats, bootstrap: int, seed: int) -> tuple[float, float, float, float]:
@@ -122,9 +152,40 @@ def _importances(
     trials: "Sequence[FrozenTrial]", values: Floats, direction: Direction, keys: Sequence[str], evaluator: Evaluator
 ) -> Floats:
     """Return the importances, which are no shares, of trials that have these values in place of their own: (n_keys,)."""
+    return _evaluated(_with_values(trials, values), direction, keys, evaluator)
+
+
+def _with_values(trials: "Sequence[FrozenTrial]", values: Floats) -> "list[FrozenTrial]":
+    from optuna.trial import create_trial
+
+    # Each trial brings its own copies of the distributions: as one object they are told to be equal at once.
+    same: dict[Any, Any] = {}
+
+    def shared(trial: "FrozenTrial") -> dict[str, Any]:
+        return {key: same.setdefault(each, each) for key, each in trial.distributions.items()}
+
+    return [
+        create_trial(params=trial.params, distributions=shared(trial), value=float(value))
+        for trial, value in zip(trials, values, strict=True)
+    ]
+
+
+def _evaluated(
+    trials: "Sequence[FrozenTrial]", direction: Direction, keys: Sequence[str], evaluator: Evaluator
+) -> Floats:
     import optuna
     from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
-    from optuna.trial import create_trial
+    from optuna.storages import InMemoryStorage
+
+    numbered = [copy(trial) for trial in trials]
+    for number, trial in enumerate(numbered):  # one that was drawn twice is two trials
+        trial.number = trial._trial_id = number
+
+    class Given(InMemoryStorage):
+        """Holds trials as they are: to add them copies each one deeply, which takes longer than all that follows."""
+
+        def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Any = None) -> "list[FrozenTrial]":
+            return [trial for trial in numbered if states is None or trial.state in states]
 
     made: Any = (
         FanovaImportanceEvaluator(n_trees=_TREES, seed=0) if evaluator == "fANOVA" else PedAnovaImportanceEvaluator()
@@ -133,11 +194,7 @@ def _importances(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         with warnings.catch_warnings(action="ignore"):
-            study = optuna.create_study(direction=direction)
-            study.add_trials(
-                create_trial(params=trial.params, distributions=trial.distributions, value=float(value))
-                for trial, value in zip(trials, values, strict=True)
-            )
+            study = optuna.create_study(direction=direction, storage=Given())
             found = get_param_importances(study, evaluator=made, params=list(keys), normalize=False)
     finally:
         optuna.logging.set_verbosity(before)

@@ -1,0 +1,104 @@
+"""The report of a long study: how long it takes to write, how large it is, and when a browser lets its reader in.
+
+Run it with `python benchmarks/report.py`. The study has 1,000 trials of 20 epochs and ten parameters; it is made with
+Optuna directly, in memory. The page is opened in Chromium five times. It ends with exit 1 where the page has 6 MB or
+more, or is not interactive within 2 s: the table is there, can be filtered, and the first chart is drawn.
+"""
+
+import math
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import optuna
+from rich.console import Console
+
+from mlframework.search.folder import StudyFolder
+from mlframework.search.goal import Goal
+from mlframework.visualise.report import write_report
+
+N_TRIALS, N_EPOCHS, ROUNDS = 1000, 20, 5
+LARGEST, SLOWEST = 6_000_000, 2.0
+
+
+def objective(trial: optuna.Trial) -> float:
+    """Ten parameters, of which two matter; a median rule of its own prunes, every fortieth trial fails."""
+    rng = random.Random(trial.number)
+    lr = trial.suggest_float("optimizer.lr", 1e-5, 1e-1, log=True)
+    width = trial.suggest_int("model.hidden_size", 8, 512, log=True)
+    trial.suggest_categorical("optimizer.type", ["sgd", "adam", "adamw"])
+    trial.suggest_categorical("training.batch_size", [16, 32, 64, 128])
+    for name in (
+        "model.dropout",
+        "optimizer.momentum",
+        "optimizer.weight_decay",
+        "scheduler.gamma",
+        "model.a",
+        "model.b",
+    ):
+        trial.suggest_float(name, 0, 1)
+    if trial.number % 40 == 39:
+        trial.set_user_attr("mlframework:reason", f"the loss is nan at epoch {rng.randrange(9)}")
+        raise RuntimeError
+    reach = 0.98 - 0.04 * (math.log10(lr) + 2.5) ** 2 - 0.01 * abs(math.log2(width) - 7) + rng.gauss(0, 0.004)
+    best = 0.0
+    for epoch in range(1, N_EPOCHS + 1):
+        value = reach * (1 - math.exp(-epoch / 4)) + rng.gauss(0, 0.003)
+        best = max(best, value)
+        trial.report(value, epoch)
+        if epoch == 6 and reach < 0.9:
+            raise optuna.TrialPruned
+    return best
+
+
+def long_study(n_trials: int = N_TRIALS) -> optuna.Study:
+    """Return a study of many trials."""
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    study = optuna.create_study(study_name="long", direction="maximize", sampler=optuna.samplers.RandomSampler(seed=1))
+    study.optimize(objective, n_trials=n_trials, catch=(RuntimeError,))
+    return study
+
+
+def interactive(page_file: Path) -> list[tuple[float, float]]:
+    """Return, for each of several openings, the seconds until the table can be used, and until the first chart is drawn."""
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from support.browser import chromium, opened
+
+    found = []
+    with chromium() as browser:
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            with opened(browser, page_file.as_uri()) as seen:
+                seen.page.fill("#filter", "state=complete")
+                seen.page.wait_for_selector("#rows-shown:has-text('of 1000')")
+                usable = time.perf_counter() - started
+                seen.page.wait_for_selector("#found .plot[data-drawn]")
+                found.append((usable, time.perf_counter() - started))
+    return found
+
+
+def main() -> int:
+    """Measure, and say what was measured."""
+    screen = Console()
+    study = long_study()
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = []
+        for _ in range(2):  # the second time all is imported
+            started = time.perf_counter()
+            path = write_report(study, StudyFolder(Path(folder)), Goal.single("val_acc", "maximize"))
+            seconds.append(time.perf_counter() - started)
+        size = path.stat().st_size
+        opened = interactive(path)
+    usable, drawn = (median(column) for column in zip(*opened, strict=True))
+    screen.print(f"{N_TRIALS} trials of {N_EPOCHS} epochs: written in {seconds[0]:.1f} s, again in {seconds[1]:.1f} s")
+    screen.print(
+        f"size: {size / 1e6:.2f} MB; usable after {usable:.2f} s, with its first chart after {drawn:.2f} s (median)"
+    )
+    return 0 if size < LARGEST and drawn < SLOWEST else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
