@@ -14,7 +14,7 @@ PLAYGROUND := quickstart
 PYTEST = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all soak lint types format schema docs clean
+.PHONY: help setup quickstart test test-all soak lint types format schema docs site clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -73,6 +73,9 @@ schema: $(STAMP) ## Renew configs/schema.json, by which editors check configs
 
 docs: $(STAMP) ## Renew the generated pages, and build the documentation into site/
 	$(BIN)/python scripts/reference.py
+	$(MAKE) --no-print-directory site
+
+site: $(UV) ## Build the documentation into site/, from the pages as they are
 	UV_PROJECT_ENVIRONMENT=.tools/docs $(UV) sync --quiet --only-group docs --python $(PYTHON) --no-python-downloads
 	NO_MKDOCS_2_WARNING=1 .tools/docs/bin/mkdocs build --strict --quiet
 
