@@ -14,6 +14,7 @@ import pytest
 import reference
 import yaml as pyyaml
 
+import mlframework
 from mlframework.cli.options import parse_overrides
 from mlframework.config import schema, yaml
 from mlframework.config.override import full_key
@@ -270,6 +271,14 @@ def test_reference_names_every_setting() -> None:
             assert f"`{leaf.key.split('.')[-1]}`" in page or leaf.key.split(".")[-1] in ("type", "architecture"), (
                 leaf.key
             )
+
+
+def test_python_reference_has_the_public_face() -> None:
+    page = (DOCS / "reference" / "python.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^::: (mlframework[\w.]*)\.(\w+)$", page, re.MULTILINE)
+    assert {name for _, name in listed} >= set(mlframework.__all__)
+    for module, name in listed:
+        assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
 
 
 def _anchors(page: Path) -> set[str]:
