@@ -14,7 +14,7 @@ PLAYGROUND := quickstart
 PYTEST = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all soak lint types format schema docs site clean
+.PHONY: help setup quickstart test test-all soak lint types format schema docs site pictures clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -78,6 +78,9 @@ docs: $(STAMP) ## Renew the generated pages, and build the documentation into si
 site: $(UV) ## Build the documentation into site/, from the pages as they are
 	UV_PROJECT_ENVIRONMENT=.tools/docs $(UV) sync --quiet --only-group docs --python $(PYTHON) --no-python-downloads
 	NO_MKDOCS_2_WARNING=1 .tools/docs/bin/mkdocs build --strict --quiet
+
+pictures: $(STAMP) ## Make the pictures of docs/images again, from real runs; one: make pictures ARGS=search
+	$(BIN)/python scripts/pictures.py $(ARGS)
 
 clean: ## Remove caches, builds and the quickstart; runs, data and .venv stay
 	rm -rf $(PLAYGROUND) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
