@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 IMAGES = DOCS / "images"
 THREADS = "2"
-WIDTH, COLOURS = 1150, 128
+WIDTH, COLOURS = 1150, 256
 _BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SAMPLES = {"digits": "data/digits", "breast_cancer": "data/breast_cancer.csv", "diabetes": "data/diabetes.csv",
            "ratings": "data/ratings.csv"}  # fmt: skip
@@ -103,7 +103,7 @@ def smaller(source: Path, path: Path, width: int = WIDTH) -> None:
     with Image.open(source) as picture:
         height = round(picture.height * min(1.0, width / picture.width))
         small = picture.convert("RGB").resize((min(width, picture.width), height), Image.Resampling.LANCZOS)
-        small.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+        small.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def screenshot(url: str, path: Path, size: tuple[int, int] = (1280, 900), dark: bool = False, wait: str = "") -> None:
