@@ -14,7 +14,7 @@ PLAYGROUND := quickstart
 PYTEST = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all soak lint types format schema docs site pictures clean
+.PHONY: help setup quickstart test test-all soak lint types format schema notebook docs site pictures clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -70,6 +70,9 @@ format: $(STAMP) ## Mend formatting, and what else can be mended
 
 schema: $(STAMP) ## Renew configs/schema.json, by which editors check configs
 	$(BIN)/python -m mlframework.cli.schema_file configs
+
+notebook: $(STAMP) ## Run notebooks/optuna_tuning.ipynb, and keep what it shows
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python scripts/notebook.py
 
 docs: $(STAMP) ## Renew the generated pages, and build the documentation into site/
 	$(BIN)/python scripts/reference.py

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlframework import markup
 from mlframework.errors import ConfigError, Problem
+from mlframework.runs import write_text
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mlframework.search.confirm import Candidate
     from mlframework.search.goal import Goal
     from mlframework.search.results import TrialRecord
+    from mlframework.visualise.report.page import Page
     from mlframework.visualise.study_view import StudyView
 
 _SHOWN = 5  # trials that a notebook shows without a click
@@ -105,6 +107,21 @@ class Study:
         from mlframework.visualise.draw_all import study_figure
 
         return study_figure(self._view(), name, params)
+
+    def report(self) -> Page:
+        """Write the study's report, `report.html` in its folder, and return it: a notebook draws it where it is called.
+
+        Raises:
+            MissingExtraError: plotly or jinja2 is not installed.
+            RunError: the folder cannot be written.
+        """
+        from mlframework.search.lookup import find_study
+        from mlframework.visualise.report import build
+
+        study, _, _, folder = find_study(self.study_name, self.storage)
+        page = build(study, folder, self.goal)
+        write_text(folder.report, page.html)
+        return page
 
     def _view(self) -> StudyView:
         from mlframework.search.lookup import find_study

@@ -7,6 +7,7 @@ import gzip
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,11 @@ class Page:
             if part.name == name:
                 return part
         raise KeyError(name)
+
+    def _repr_html_(self) -> str:
+        """Return it for a notebook: the whole page in a frame, which brings all it needs."""
+        inside = escape(self.html, quote=True)
+        return f'<iframe srcdoc="{inside}" title="{escape(self.title)}" style="width: 100%; height: 800px; border: 0"></iframe>'
 
 
 def page_of(title: str, subtitle: str, sections: Sequence[Section], source: Any, lead: Sequence[str]) -> Page:
