@@ -22,6 +22,10 @@ KEY, STUDY, TRIAL, BEST, STATE = (f"mlframework.{name}" for name in ("key", "stu
 _MOST_METRICS, _MOST_PARAMS, _LONGEST_PARAM, _LONGEST_TAG = 1000, 100, 6000, 5000  # MLflow's limits
 
 
+_OF_TRAININGS = {"mlflow.experimentKind": "custom_model_development"}
+"""So that MLflow's pages open on an experiment's runs, and not on what they have for language models."""
+
+
 class NotYet(Exception):  # noqa: N818 - no error
     """What the event needs is not there yet: the run above it."""
 
@@ -52,7 +56,9 @@ class Server:
                 )
             from mlflow import MlflowClient
 
-            self.client = MlflowClient(address(self.uri))
+            # Whatever a program around this has set as MLflow's own addresses.
+            uri = address(self.uri)
+            self.client = MlflowClient(uri, uri)
         return self.client
 
     def experiment(self, name: str) -> str:
@@ -64,7 +70,7 @@ class Server:
             found = client.get_experiment_by_name(name)
             if found is None:
                 try:
-                    self.experiments[name] = client.create_experiment(name)
+                    self.experiments[name] = client.create_experiment(name, tags=_OF_TRAININGS)
                     return self.experiments[name]
                 except MlflowException:  # another process was quicker
                     found = client.get_experiment_by_name(name)
@@ -93,7 +99,7 @@ class Delivery:
 
     def __init__(self, folder: Path, server: Server, experiment: str) -> None:
         self.spool, self.server, self.experiment = Spool(folder), server, experiment
-        self.is_closed = self.is_refused = False
+        self.is_closed = self.is_refused = self.is_working = False
         self.n_sent = 0
         self._steps: dict[str, set[int]] | None = None  # what the server has of each metric, where that is to be asked
         self._position: int | None = None
@@ -264,7 +270,11 @@ def _mark(delivery: Delivery, sent: Sent) -> None:
 def _model(delivery: Delivery, sent: Sent, event: Event) -> None:
     from mlframework.training.tracking.mlflow.registry import register
 
-    register(delivery.server.connect(), _id(sent), delivery.spool.folder, event["name"])
+    delivery.is_working = True
+    try:
+        register(delivery.server.connect(), _id(sent), delivery.spool.folder, event["name"])
+    finally:
+        delivery.is_working = False
 
 
 def _ignore(delivery: Delivery, sent: Sent, event: Event) -> None:

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -25,8 +25,9 @@ _REQUESTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""MLflow's own patience is 7 retries of 120 seconds each: this here has its own. What the user has set stays."""
+"""MLflow's own patience is 7 retries of 120 seconds each: this here has its own; and it prints. What the user has set stays."""
 
 
 class Sender:
@@ -67,27 +68,42 @@ class Sender:
             self._deliveries.clear()
 
     def flush(self, seconds: float) -> list[Path]:
-        """Wait until everything is sent, at most so many seconds for a server that does not answer.
+        """Wait until everything is sent.
+
+        Args:
+            seconds: for which a server is waited for that does not answer; one that has been away for a while is asked once.
 
         Returns:
             The folders of which something is left.
         """
         started = progress = time.monotonic()
         with self._lock:
+            before = {uri: outage.n_failures for uri, outage in self._outages.items()}
             for outage in self._outages.values():
                 outage.next_try = 0.0  # one more attempt, whatever the pause
             while left := self._left():
                 now = time.monotonic()
-                if now - progress > seconds or now - started > _AT_MOST or self._thread is None:
+                if (
+                    now - progress > seconds
+                    or now - started > _AT_MOST
+                    or all(self._is_away(path, before) for path in left)
+                ):
                     break
                 self._is_urgent = True
                 self._lock.notify_all()
                 rounds, sizes = self._rounds, self._sent_bytes()
                 self._lock.wait_for(lambda seen=rounds: self._rounds != seen, timeout=0.2)  # type: ignore[misc]
-                if self._sent_bytes() != sizes:
+                # A model takes a while before there is anything to ask the server for.
+                if self._sent_bytes() != sizes or any(each.is_working for each in self._deliveries.values()):
                     progress = time.monotonic()
             self._is_urgent = False
             return left
+
+    def _is_away(self, folder: Path, before: Mapping[str, int]) -> bool:
+        """Whether a folder's server is known to be away, and has not answered once more."""
+        uri = self._deliveries[folder].server.uri
+        outage = self._outages[uri]
+        return outage.is_said and outage.n_failures > before.get(uri, 0)
 
     def _left(self) -> list[Path]:
         return [path for path, delivery in self._deliveries.items() if not delivery.is_done and not delivery.is_refused]
@@ -111,6 +127,10 @@ class Sender:
 
     def _send(self, path: Path, delivery: Delivery) -> bool:
         """Send what a folder has; return whether anything was sent. Whatever goes wrong, the thread lives on."""
+        if not delivery.spool.exists:  # the run was taken away again
+            with self._lock:
+                self._deliveries.pop(path, None)
+            return False
         outage = self._outages[delivery.server.uri]
         if delivery.is_refused or outage.is_pausing:
             return False
@@ -146,7 +166,8 @@ class _Outage:
         self._title = title
         self._since: float | None = None
         self._pause = _FIRST_PAUSE
-        self._is_said = False
+        self.is_said = False
+        self.n_failures = 0
         self.next_try = 0.0
 
     @property
@@ -156,11 +177,12 @@ class _Outage:
     def note(self, reason: str) -> None:
         """Take note that it has not answered; say so once, if that lasts."""
         now = time.monotonic()
+        self.n_failures += 1
         self._since = now if self._since is None else self._since
         self.next_try = now + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-        if not self._is_said and now - self._since >= _SAID_AFTER:
-            self._is_said = True
+        if not self.is_said and now - self._since >= _SAID_AFTER:
+            self.is_said = True
             _say(
                 f"MLflow at {self._title} does not answer ({reason}); the training goes on, and what it misses is kept in the "
                 f"run's folder and sent later ({time.strftime('%H:%M:%S')})"
@@ -170,9 +192,9 @@ class _Outage:
         """Take note that it has answered."""
         if not has_answered:
             return
-        if self._is_said:
+        if self.is_said:
             _say(f"MLflow at {self._title} answers again: what it missed is being sent ({time.strftime('%H:%M:%S')})")
-        self._since, self._pause, self._is_said, self.next_try = None, _FIRST_PAUSE, False, 0.0
+        self._since, self._pause, self.is_said, self.next_try = None, _FIRST_PAUSE, False, 0.0
 
 
 def say_what_is_left(left: list[Path], command: str) -> None:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from mlframework.errors import RunError
-from mlframework.runs import FILE_MODE, FORMAT, append_line, make_folder, read_json, write_json, writing
+from mlframework.runs import FORMAT, append_line, make_folder, read_json, write_json, writing
 
-QUEUE, SENT, _LOCK = "mlflow_queue.jsonl", "mlflow_sent.json", ".mlflow_lock"
+QUEUE, SENT = "mlflow_queue.jsonl", "mlflow_sent.json"
 
 Event = Mapping[str, Any]
 """`kind` is a key of `delivery.HANDLERS`, `time` in milliseconds; the other keys are that handler's."""
@@ -110,7 +110,7 @@ class Spool:
     @contextmanager
     def alone(self) -> Iterator[bool]:
         """Yield whether this process alone sends the events now: a worker and its parent may both want to."""
-        handle = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, FILE_MODE)
+        handle = os.open(self.path, os.O_RDONLY)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,5 +151,6 @@ class Sent:
         return found if (found.uri, found.experiment) == (uri, experiment) else cls(uri, experiment)
 
     def write(self, folder: Path) -> None:
-        """Write it."""
-        write_json(folder / SENT, {"format": FORMAT, **asdict(self)})
+        """Write it, unless the folder was removed meanwhile."""
+        if folder.is_dir():
+            write_json(folder / SENT, {"format": FORMAT, **asdict(self)})

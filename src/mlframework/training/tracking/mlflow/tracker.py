@@ -206,7 +206,7 @@ class MlflowTracker:
             told = {
                 "key": uuid.uuid4().hex,
                 "name": self._home.name,
-                "tags": {"mlframework.kind": "run"},
+                "tags": {"mlframework.kind": "run", **source()},
                 "params": params,
             }
         self._spool.append("run", **{**told, "key": told["key"] + again})
