@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-OTHER_COMMANDS = {"cd", "export", "git", "ray", "sleep", "tensorboard", "uv", "wait"}
+OTHER_COMMANDS = {"cd", "export", "git", "mlflow", "ray", "sleep", "tensorboard", "uv", "wait"}
 
 
 @dataclass(frozen=True)
