@@ -180,6 +180,8 @@ def test_folds_are_read_with_the_config_above_them_and_a_cross_validation_is_the
     assert [side.n_parts for side in sides] == [2, 0, 0]
     assert [record.metrics["val_acc"] for record in sides[0].records] == [0.4, 0.6]
     assert sides[1].tree == sides[0].tree
+    assert "judged by other validation examples" in compare(sides).notes[0]
+    assert not any("judged by" in note for note in compare(sides[:1] * 2).notes)
 
 
 def test_curves_share_a_panel_a_metric_and_keep_their_colours(make_run: MakeRun) -> None:
@@ -224,7 +226,7 @@ def test_the_page_opens_without_an_error_and_shows_the_numbers(make_run: MakeRun
     with chromium() as browser:
         for dark in (False, True):
             with opened(browser, written.paths[0].as_uri(), dark=dark) as seen:
-                seen.page.wait_for_selector(".js-plotly-plot .plot", state="attached")
+                seen.page.wait_for_selector(".js-plotly-plot .main-svg .trace", state="attached")
                 assert seen.page.locator("tr", has_text="val_acc").locator("td strong").all_inner_texts() == ["0.9125"]
                 assert seen.page.locator("tr", has_text="optimizer.lr").locator("td").all_inner_texts() == [
                     "0.1",

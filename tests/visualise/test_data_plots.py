@@ -239,7 +239,7 @@ def test_the_page_of_each_kind_of_data_opens_without_an_error(make_config: Any, 
             found = inspect(config, load_data(config), ["<b>careful</b>"], 4)
             written = write_inspection(found, tmp_path / name, ["html"])
             with opened(browser, written.paths[0].as_uri()) as seen:
-                seen.page.wait_for_selector(".js-plotly-plot .plot", state="attached")
+                seen.page.wait_for_selector(".js-plotly-plot .main-svg", state="attached")
                 said = seen.page.inner_text("main")
                 assert "<b>careful</b>" in said and "The test split is a vault" in said
                 assert f"{found.n['train']:,} train" in said

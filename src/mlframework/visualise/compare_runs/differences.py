@@ -156,6 +156,8 @@ def _notes(sides: Sequence[Side], settings: set[str], surroundings: set[str]) ->
             "The data was not cut in the same way (seed or data.split differ), so the metrics are of other validation "
             "examples; a small difference between them may come from that alone."
         )
+    if any(side.is_fold for side in sides) or len({side.n_parts for side in sides}) > 1:
+        notes.append("A fold is judged by other validation examples than another fold, and than a single split.")
     if len({side.metric for side in sides}) > 1:
         listed = ", ".join(f"{side.name} by {side.metric}" for side in sides[:6])
         notes.append(f"Their best epochs were not chosen by the same metric: {listed}.")

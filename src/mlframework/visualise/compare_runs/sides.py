@@ -48,6 +48,11 @@ class Side:
     n_parts: int = 0
 
     @property
+    def is_fold(self) -> bool:
+        """Whether it is one fold of a cross-validation."""
+        return self.path.name.startswith("fold_")
+
+    @property
     def data(self) -> str | None:
         """The fingerprint of what it was trained on; None where that was not recorded."""
         data = self.environment.get("data")
