@@ -72,6 +72,10 @@ def test_ranks_train_as_one_process_does(
     with team.leading():
         led = learner_of(make_config(family, **changes, **DISTRIBUTED))
         assert epochs(led, 2) == pytest.approx(epochs(alone, 2), rel=1e-3 if "features" in family else 2e-5, abs=1e-6)
+        norms = [learner.gradient_norm() for learner in (led, alone)]
+        assert led.n_examples == alone.n_examples and None not in norms
+        found, expected = ((norm.mean, norm.largest) for norm in norms if norm is not None)
+        assert found == pytest.approx(expected, rel=1e-2 if "features" in family else 1e-3)
     ours, theirs = led.state_dict(), alone.state_dict()
     assert ours.keys() == theirs.keys() and ours["module"].keys() == theirs["module"].keys()
     assert torch.equal(ours["rng_order"], theirs["rng_order"])

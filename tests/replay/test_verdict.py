@@ -21,6 +21,16 @@ def test_the_same_values_are_identical_however_long_they_took() -> None:
     assert (found.verdict, found.n_epochs, found.differences, found.largest) == ("identical", 2, [], None)
 
 
+def test_what_a_training_went_through_is_no_metric() -> None:
+    """Throughput is time; gradients say how it came to its metrics, and those are compared."""
+    then = [{**line, "gradient_norm": 1.0, "gradient_norm_max": 2.0, "throughput": 1e3} for line in epochs(0.5, 0.25)]
+    now = [{**line, "gradient_norm": 1.1, "gradient_norm_max": None, "throughput": 9e3} for line in epochs(0.5, 0.25)]
+    assert compare({"": then}, {"": now}).verdict == "identical"
+    # A run of an earlier version has neither.
+    assert compare({"": epochs(0.5, 0.25)}, {"": now}).verdict == "identical"
+    assert compare({"": then}, {"": epochs(0.5, 0.25)}).verdict == "identical"
+
+
 @given(NUMBERS)
 def test_the_last_digit_is_noise(value: float) -> None:
     found = compare({"": epochs(0.5, value)}, {"": epochs(0.5, math.nextafter(value, math.inf))})

@@ -124,6 +124,14 @@ def test_null_is_not_a_number_and_what_is_missing_is_not_known(tmp_path: Path) -
     assert (second.metrics, second.seconds, second.lr) == ({}, 2.0, None)
 
 
+def test_throughput_and_gradient_norm_are_no_metrics(tmp_path: Path) -> None:
+    line = epoch(1, val_loss=0.5, gradient_norm=0.25, gradient_norm_max=None, throughput=1e3)
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    [record] = read_epochs(tmp_path / "metrics.jsonl")
+    assert record.metrics == {"val_loss": 0.5}
+    assert (record.throughput, record.gradient_norm, record.gradient_norm_max) == (1e3, 0.25, None)
+
+
 def test_without_all_seconds_no_duration_is_claimed(tmp_path: Path) -> None:
     run = write_run(tmp_path / "r", [epoch(1, val_loss=0.5), {"epoch": 2, "val_loss": 0.4}])
     assert standing(RunView.of(run))[0] == "2 epochs"
