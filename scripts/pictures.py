@@ -1,138 +1,25 @@
 """The pictures of docs/images, made from real runs: `python scripts/pictures.py [NAME ...] [--folder FOLDER]`.
 
-PICTURES says what makes each. A picture comes from the commands of the page that shows it: they are read from the page and
+PICTURES says what makes each. Most come from the commands of the page that shows them: they are read from the page and
 run in a folder of their own, with the configs of `configs/` and the samples beside them, so that picture and page can't
 disagree. All seeds are the configs' own and the number of threads is fixed: on one machine the same pictures come again.
 All of them take about half an hour on two cores; one that others have made the ground for takes seconds.
 """
 
 import argparse
-import hashlib
-import os
-import re
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-from PIL import Image
+from picture_kinds import DOCS, Left, Maker, Place, Served, Typed, screenshot, smaller
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCS = ROOT / "docs"
 IMAGES = DOCS / "images"
-THREADS = "2"
-WIDTH, COLOURS = 1150, 256
-_BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SAMPLES = {"digits": "data/digits", "breast_cancer": "data/breast_cancer.csv", "diabetes": "data/diabetes.csv",
-           "ratings": "data/ratings.csv"}  # fmt: skip
+STUDIES = "runs/optuna_studies"
 BY_HAND = {"floors.svg", "one-trainer.svg", "trial.svg"}
 """Diagrams: they are their own source."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A folder in which commands are run, each once: what has been run is kept in `.done`."""
-
-    folder: Path
-
-    @classmethod
-    def prepared(cls, folder: Path) -> "Place":
-        """Put the samples and the configs into a folder, where they are not."""
-        (folder / ".done").mkdir(parents=True, exist_ok=True)
-        shutil.copytree(ROOT / "configs", folder / "configs", dirs_exist_ok=True)
-        place = cls(folder)
-        for sample, path in SAMPLES.items():
-            place.run(["python", "-m", "mlframework.data.samples", sample, path])
-        return place
-
-    def run(self, words: list[str]) -> None:
-        """Run a command, unless it has been run here."""
-        mark = self.folder / ".done" / hashlib.sha256(shlex.join(words).encode()).hexdigest()[:16]
-        if mark.exists():
-            return
-        sys.stdout.write(f"$ {shlex.join(words)}\n")
-        sys.stdout.flush()
-        programs = Path(sys.executable).parent
-        environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "OMP_NUM_THREADS": THREADS}
-        subprocess.run(words, cwd=self.folder, env=environment, check=True, stdout=subprocess.DEVNULL)
-        mark.write_text(shlex.join(words), encoding="utf-8")
-
-
-Maker = Callable[[Place, Path], None]
-"""Writes a picture to a path."""
-
-
-def commands(page: str) -> list[list[str]]:
-    """Return the commands of a page of docs, each as its words."""
-    text = (DOCS / page).read_text(encoding="utf-8")
-    lines = "\n".join(_BLOCK.findall(text)).replace("\\\n", " ").splitlines()
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
-
-
-@dataclass(frozen=True)
-class Typed:
-    """A PNG that commands of a page leave.
-
-    Attributes:
-        page: which page of docs shows the picture, and has the commands.
-        needles: those of its commands are typed that contain one of these.
-        file: the PNG that they leave.
-    """
-
-    page: str
-    needles: tuple[str, ...]
-    file: str
-
-    def __call__(self, place: Place, path: Path) -> None:
-        """Make the picture."""
-        for words in self.commands():
-            place.run(words)
-        smaller(place.folder / self.file, path)
-
-    def commands(self) -> list[list[str]]:
-        """Return the commands, in the page's order."""
-        return [words for words in commands(self.page) if any(needle in shlex.join(words) for needle in self.needles)]
-
-
-def smaller(source: Path, path: Path, width: int = WIDTH) -> None:
-    """Write a PNG in the width of a page, with few colours."""
-    with Image.open(source) as picture:
-        height = round(picture.height * min(1.0, width / picture.width))
-        small = picture.convert("RGB").resize((min(width, picture.width), height), Image.Resampling.LANCZOS)
-        small.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
-
-
-def screenshot(url: str, path: Path, size: tuple[int, int] = (1280, 900), dark: bool = False, wait: str = "") -> None:
-    """Write what a browser shows at an address.
-
-    Args:
-        url: the address; `Path.as_uri()` of a file.
-        path: the PNG.
-        size: of the window, in pixels.
-        dark: whether the reader's system is set to dark.
-        wait: a selector of what has to be there first.
-    """
-    from playwright.sync_api import sync_playwright
-
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
-        )
-        page = context.new_page()
-        page.goto(url)
-        page.wait_for_load_state("networkidle")
-        if wait:
-            page.wait_for_selector(wait)
-        raw = Path(folder) / "raw.png"
-        page.screenshot(path=raw)
-        browser.close()
-        smaller(raw, path, size[0])
 
 
 def ranking(plot: str) -> Typed:
@@ -143,29 +30,118 @@ def ranking(plot: str) -> Typed:
 
 def comparison(plot: str) -> Typed:
     """Return what draws the comparison of the guide to proof."""
-    return Typed("guides/proof.md", ("--compare",), f"runs/optuna_studies/engines_compare/plots/{plot}.png")
+    return Typed("guides/proof.md", ("--compare",), f"{STUDIES}/engines_compare/plots/{plot}.png")
 
 
 def of_study(page: str, study: str, plot: str, *needles: str) -> Typed:
     """Return what draws a study that a page searches, by commands that name it, or contain something else."""
-    return Typed(page, (study, *needles), f"runs/optuna_studies/{study}/plots/{plot}.png")
+    return Typed(page, (study, *needles), f"{STUDIES}/{study}/plots/{plot}.png")
 
+
+def of_run(config: str, options: str, run: str, plot: str) -> Left:
+    """Return what draws a run of one of the configs."""
+    train = f"ml-train --config configs/{config}.yaml {options}".rstrip()
+    return Left((train, f"ml-visualise --mode run runs/{run}"), f"runs/{run}/plots/{plot}.png")
+
+
+def data_leakage(place: Place, path: Path) -> None:
+    """Look at digits of which one was copied into another class, twice."""
+    folder = place.folder / "data" / "digits_with_copies"
+    shutil.copytree(place.folder / "data" / "digits", folder, dirs_exist_ok=True)
+    for name in ("copy1.png", "copy2.png"):
+        shutil.copy(folder / "3" / "0003.png", folder / "5" / name)
+    text = (place.folder / "configs" / "digits.yaml").read_text(encoding="utf-8")
+    changes = {
+        "name: digits ": "name: digits_with_copies ",
+        "path: data/digits": "path: data/digits_with_copies",
+        "augment: none": "augment: light",
+    }
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    (place.folder / "configs" / "digits_with_copies.yaml").write_text(text, encoding="utf-8")
+    page = "runs/data/digits_with_copies/data.html"
+    Left(("ml-visualise --mode data configs/digits_with_copies.yaml",), page, (1100, 1500))(place, path)
+
+
+def board(tab: str, line: str) -> Maker:
+    """Return what takes a picture of a tab of TensorBoard, after a command."""
+
+    def make(place: Place, path: Path) -> None:
+        from tensorboard_pictures import take
+
+        place.run(shlex.split(line))
+        take(place.folder, tab, path)
+        smaller(path, path, 1280)
+
+    return make
+
+
+def report(of: str, size: tuple[int, int], dark: bool) -> Maker:
+    """Return what shows the report of the search that its guide describes."""
+
+    def make(place: Place, path: Path) -> None:
+        page = (DOCS / "guides" / "report.md").read_text(encoding="utf-8")
+        plain = (place.folder / "configs" / "breast_cancer.yaml").read_text(encoding="utf-8")
+        search = page.partition("```yaml\n")[2].partition("```")[0]
+        (place.folder / "configs" / "tumours.yaml").write_text(plain.partition("search:")[0] + search, encoding="utf-8")
+        place.run(shlex.split("ml-search --config configs/tumours.yaml"))
+        file = place.folder / STUDIES / "tumours" / "report.html"
+        screenshot(file.as_uri(), path, size, dark, settle=2, of=of)
+
+    return make
+
+
+DIGITS = ("digits", "--num_epochs 3", "digits_num_epochs-3")
+COMPARED = ("breast_cancer", "breast_cancer_lr-0.03_hidden_size-16", "breast_cancer_type-sgd_lr-0.05")
+TRAINED = "ml-train --config configs/breast_cancer.yaml"
+SEARCHED = "ml-search --config configs/breast_cancer.yaml --n-trials 20"
 
 PICTURES: Mapping[str, Maker] = {
+    "compare_runs": Left(
+        (TRAINED, f"{TRAINED} --lr 0.03 --hidden_size 16", f"{TRAINED} --optimizer.type sgd --lr 0.05",
+         f"ml-visualise --mode compare {' '.join(f'runs/{name}' for name in COMPARED)} --output runs/compared"),
+        "runs/compared/comparison.html", (1100, 1560),
+    ),
+    "dashboard": Served(
+        (SEARCHED,), "ml-visualise --mode dashboard --study-name breast_cancer_optimization --port 0", "", "text=Timeline",
+        (1280, 1160),
+    ),
+    "data_leakage": data_leakage,
     "engines_gp": of_study("guides/engines.md", "with_gp", "slice"),
     "engines_qmc": of_study("guides/engines.md", "with_qmc", "slice"),
     "folds": of_study("guides/cross-validation.md", "five_folds", "folds"),
     "lr_finder": Typed("guides/training.md", ("--find-lr",), "runs/breast_cancer_find_lr/plots/lr_finder.png"),
-    "pareto_front": of_study("guides/several-objectives.md", "small_mlp_optimization", "pareto_front", "small_mlp.yaml"),
+    "pareto_front": Typed(
+        "guides/several-objectives.md", ("small_mlp.yaml\n", "--plot-type pareto_front\n"),
+        f"{STUDIES}/small_mlp_optimization/plots/pareto_front.png",
+    ),
     "popularity": ranking("popularity"),
+    "predictions_images": Left(
+        (f"ml-train --config configs/{DIGITS[0]}.yaml {DIGITS[1]}", f"ml-visualise --mode predictions runs/{DIGITS[2]}"),
+        f"runs/{DIGITS[2]}/predictions/predictions.html",
+    ),
     "proof_best_so_far": comparison("best_so_far"),
     "proof_confirm": of_study("guides/proof.md", "proven", "confirm"),
     "proof_importance": of_study("guides/proof.md", "engines_compare-TPESampler-42", "importance_significance", "--compare"),
     "proof_ranks": comparison("ranks"),
     "recall": ranking("recall_at_k"),
+    "report_found": report("", (1280, 1290), dark=False),
+    "report_parallel": report("#parallel", (1280, 900), dark=True),
+    "run_calibration": of_run(*DIGITS, "calibration"),
+    "run_confusion_matrix": of_run(*DIGITS, "confusion_matrix"),
+    "run_mistakes": of_run(*DIGITS, "mistakes"),
+    "run_mistakes_rows": of_run("breast_cancer", "--num_epochs 8", "breast_cancer_num_epochs-8", "mistakes"),
+    "run_precision_recall": of_run(*DIGITS, "precision_recall"),
+    "run_ranking_at_k": of_run("als", "--mode final", "als-final", "ranking_at_k"),
+    "run_residuals": of_run("diabetes", "--mode final", "diabetes-final", "residuals"),
+    "run_user_hits": of_run("als", "--mode final", "als-final", "user_hits"),
     "search": of_study(
         "getting-started/images.md", "digits_optimization", "intermediate_values", "ml-init-config", "ml-search"
     ),
+    "tensorboard_hparams": board("hparams", SEARCHED),
+    "tensorboard_images": board("images", "ml-train --config configs/digits.yaml"),
+    "tensorboard_projector": board("projector", "ml-train --config configs/two_tower.yaml"),
+    "tensorboard_timeseries": board("timeseries", SEARCHED),
     "warm_start": of_study("guides/history.md", "warm", "optimization_history", "--n-trials 20"),
 }  # fmt: skip
 """Name of a PNG in docs/images: what makes it."""
