@@ -106,6 +106,7 @@ def screenshot(
     wait: str = "",
     settle: float = 0.0,
     of: str = "",
+    click: str = "",
 ) -> None:
     """Write what a browser shows at an address.
 
@@ -116,6 +117,7 @@ def screenshot(
         dark: whether the reader's system is set to dark.
         wait: a selector of what has to be there first.
         settle: seconds that it is then left alone, for what moves.
+        click: a selector of what is clicked on, once all is there.
         of: a selector of what alone is shown; the window's content where it is empty.
     """
     from playwright.sync_api import sync_playwright
@@ -127,11 +129,15 @@ def screenshot(
             viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
         )
         page = context.new_page()
+        page.set_default_timeout(90_000)
         page.goto(url)
         if wait:
             page.wait_for_selector(wait)
         page.wait_for_timeout(1000 * settle)
         raw = Path(folder) / "raw.png"
+        if click:
+            page.locator(click).first.click()
+            page.wait_for_timeout(1000 * settle)
         if of:
             page.locator(of).scroll_into_view_if_needed()
             page.wait_for_timeout(1000 * settle)
@@ -177,6 +183,7 @@ class Served:
         at: what comes behind its address.
         wait: a selector of what has to be there.
         size: of the browser's window.
+        click: a selector of what is then clicked on.
     """
 
     lines: tuple[str, ...]
@@ -184,25 +191,35 @@ class Served:
     at: str
     wait: str
     size: tuple[int, int] = (1280, 900)
+    click: str = ""
 
     def __call__(self, place: Place, path: Path) -> None:
         """Make the picture."""
         for line in self.lines:
             place.run(shlex.split(line))
         with served(place, shlex.split(self.server)) as address:
-            screenshot(f"{address}{self.at}", path, self.size, wait=self.wait, settle=5)
+            screenshot(f"{address}{self.at}", path, self.size, wait=self.wait, settle=5, click=self.click)
 
 
 @contextmanager
 def served(place: Place, words: list[str]) -> Iterator[str]:
     """Start a server, and yield the address that it says."""
     program = Path(sys.executable).parent / words[0]
-    with subprocess.Popen([program, *words[1:]], cwd=place.folder, stdout=subprocess.PIPE, text=True) as server:
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with subprocess.Popen(
+        [program, *words[1:]],
+        cwd=place.folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as server:
         try:
             assert server.stdout is not None
-            address = re.search(r"http://\S+", server.stdout.readline())
+            found = (re.search(r"http://127\S+", line) for line in server.stdout)
+            address = next((each[0] for each in found if each is not None), None)
             if address is None:
                 raise SystemExit(f"{shlex.join(words)}: says no address")
-            yield address[0]
+            yield address
         finally:
             server.terminate()

@@ -111,6 +111,11 @@ PICTURES: Mapping[str, Maker] = {
     "engines_qmc": of_study("guides/engines.md", "with_qmc", "slice"),
     "folds": of_study("guides/cross-validation.md", "five_folds", "folds"),
     "lr_finder": Typed("guides/training.md", ("--find-lr",), "runs/breast_cancer_find_lr/plots/lr_finder.png"),
+    "mlflow_study": Served(
+        (f"{SEARCHED.replace('20', '14')} --study-name tracked --mlflow-tracking --experiment-name breast_cancer",),
+        "mlflow server --host 127.0.0.1 --port 5017 --workers 1 --backend-store-uri sqlite:///mlflow.db",
+        "/#/experiments/1/runs", "text=tracked", (1440, 700), click="[aria-label='plus-square'], [aria-label*='xpand']",
+    ),
     "pareto_front": Typed(
         "guides/several-objectives.md", ("small_mlp.yaml\n", "--plot-type pareto_front\n"),
         f"{STUDIES}/small_mlp_optimization/plots/pareto_front.png",

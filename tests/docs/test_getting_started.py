@@ -30,6 +30,7 @@ def assert_table_arrived(folder: Path, printed: str) -> None:
     best = read_json(study / "results.json")["best_value"]
     assert len(read_json(study / "results.json")["trials"]) == 20
     assert {path.stem for path in (study / "plots").glob("*.html")} == PLOTS
+    assert (study / "report.html").is_file()
     assert read_json(folder / "runs" / "breast_cancer-2" / "result.json")["value"] == best
     final = folder / "runs" / "breast_cancer-2-final"
     assert read_json(final / "result.json")["test_metrics"]["test_acc"] > 0.9
