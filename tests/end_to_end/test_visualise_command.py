@@ -102,7 +102,8 @@ def test_a_runs_plots_are_written_into_its_folder(run_folder: Path, named: str) 
     done = visualise(run_folder, f"{named} --format html")
     assert (done.returncode, done.stderr) == (0, "")
     drawn = ["curves", "confusion_matrix", "calibration", "roc", "precision_recall", "mistakes"]
-    assert done.stdout == "".join(f"{name}: runs/tumours/plots/{name}.html\n" for name in drawn)
+    plots = "".join(f"{name}: runs/tumours/plots/{name}.html\n" for name in drawn)
+    assert done.stdout == f"{plots}report: runs/tumours/report.html\n"
     page = (run_folder / "runs/tumours/plots/curves.html").read_text(encoding="utf-8")
     assert "loss, acc and learning rate epoch by epoch" in page
     assert "tumours \\u00b7 3 epochs in " in page
@@ -164,7 +165,7 @@ def test_each_kind_of_data_has_its_plots(
     assert trained.returncode == 0, trained.stderr
     done = visualise(tmp_path, f"--mode run {run} --format html")
     assert (done.returncode, done.stderr) == (0, "")
-    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == plots
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [*plots, "report"]
     page = (tmp_path / f"{run}/plots/{plots[-1]}.html").read_text(encoding="utf-8")
     assert f"{split} split" in page
     if kind == "images":

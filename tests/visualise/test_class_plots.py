@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from mlframework.errors import PlotError
-from mlframework.visualise import style
 from mlframework.visualise.run_plots import calibration, class_curves, confusion_matrix, precision_recall, roc
 from mlframework.visualise.run_plots.calibration import binned, expected_calibration_error, wilson
 from mlframework.visualise.run_plots.classified import classified, label, share
@@ -212,7 +211,7 @@ def test_of_many_classes_the_worst_have_colours(tmp_path: Path) -> None:
     figure = roc.draw(data)
     legend = [trace.name for trace in figure.data if trace.showlegend is not False]
     assert len(legend) == 7 and "chance" in legend
-    assert sum(trace.line.color == style.FAINT for trace in figure.data) == 25
+    assert sum(trace.opacity == 0.35 for trace in figure.data) == 25
 
 
 @pytest.mark.parametrize("plot", [roc, precision_recall])

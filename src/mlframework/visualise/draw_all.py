@@ -10,6 +10,7 @@ from mlframework.errors import PlotError, RunError
 from mlframework.registry import lookup
 from mlframework.visualise.export import FORMATS, Format, write
 from mlframework.visualise.run_plots import RUN_PLOTS, RunPlot
+from mlframework.visualise.run_report import write_run_report
 from mlframework.visualise.run_view import RunView
 from mlframework.visualise.search_plots import PLOTS, Plot
 from mlframework.visualise.study_view import StudyView, resolve_params
@@ -94,7 +95,9 @@ def run_figure(view: RunView, name: str) -> "go.Figure":
     return plot.draw(plot.compute(view))
 
 
-def draw_run(view: RunView, names: Sequence[str], folder: Path, formats: Sequence[Format] = FORMATS) -> list[Outcome]:
+def draw_run(
+    view: RunView, names: Sequence[str], folder: Path, formats: Sequence[Format] = FORMATS, report: Path | None = None
+) -> list[Outcome]:
     """Draw plots of a run into `<folder>/<plot>.html` and `.png`.
 
     Args:
@@ -102,9 +105,10 @@ def draw_run(view: RunView, names: Sequence[str], folder: Path, formats: Sequenc
         names: names from `RUN_PLOTS`; none: all that fit the run.
         folder: where to.
         formats: which of "html" and "png".
+        report: where a page with all of them is written; None: nowhere.
 
     Returns:
-        One outcome a plot, in the order asked for.
+        One outcome a plot, in the order asked for, and where a page is asked for one named "report".
 
     Raises:
         PlotError: a plot or format is unknown.
@@ -118,7 +122,12 @@ def draw_run(view: RunView, names: Sequence[str], folder: Path, formats: Sequenc
     def figure(plot: RunPlot) -> "go.Figure":
         return plot.draw(plot.compute(view))
 
-    return _draw({name: partial(figure, plot) for name, plot in plots.items()}, folder, formats)
+    figures, reasons = _figures({name: partial(figure, plot) for name, plot in plots.items()})
+    outcomes = _written(list(plots), figures, reasons, folder, formats)
+    if report is not None:
+        shown = {name: (plots[name].shows, each) for name, each in figures.items()}
+        outcomes.append(Outcome("report", (write_run_report(view, shown, reasons, report),), None))
+    return outcomes
 
 
 def _chosen(table: Mapping[str, T], names: Sequence[str]) -> dict[str, T]:
@@ -129,7 +138,12 @@ def _chosen(table: Mapping[str, T], names: Sequence[str]) -> dict[str, T]:
 
 
 def _draw(plots: "Mapping[str, Callable[[], go.Figure]]", folder: Path, formats: Sequence[Format]) -> list[Outcome]:
-    """Make the figures one by one, note why one cannot be drawn, and write the others."""
+    """Make the figures and write them."""
+    return _written(list(plots), *_figures(plots), folder, formats)
+
+
+def _figures(plots: "Mapping[str, Callable[[], go.Figure]]") -> "tuple[dict[str, go.Figure], dict[str, str]]":
+    """Make the figures one by one, and note why one cannot be drawn."""
     figures: dict[str, go.Figure] = {}
     reasons: dict[str, str] = {}
     for name, figure in plots.items():
@@ -137,6 +151,14 @@ def _draw(plots: "Mapping[str, Callable[[], go.Figure]]", folder: Path, formats:
             figures[name] = figure()
         except (PlotError, RunError) as error:
             reasons[name] = str(error)
+    return figures, reasons
+
+
+def _written(
+    names: Sequence[str], figures: "Mapping[str, go.Figure]", reasons: Mapping[str, str], folder: Path,
+    formats: Sequence[Format],
+) -> list[Outcome]:  # fmt: skip
+    """Write the figures, and say what became of each plot."""
     written = write(figures, folder, formats)
     return [
         Outcome(
@@ -144,5 +166,5 @@ def _draw(plots: "Mapping[str, Callable[[], go.Figure]]", folder: Path, formats:
             tuple(path for path in written.paths if path.stem == name),
             reasons.get(name, written.reason),
         )
-        for name in plots
+        for name in names
     ]

@@ -10,7 +10,7 @@ from mlframework.cli.modes.drawn import report
 
 
 def show(arguments: argparse.Namespace) -> None:
-    """Draw a run's plots into its folder."""
+    """Draw a run's plots into its folder, and unless some are named a page with all of them."""
     from mlframework.visualise.draw_all import draw_run
     from mlframework.visualise.run_outputs import must_compute
     from mlframework.visualise.run_plots import uses_outputs
@@ -21,5 +21,6 @@ def show(arguments: argparse.Namespace) -> None:
         console.err().print(
             f"{view.run.path} has no outputs_val.npz: the model and its data are built anew to compute it, which takes longer"
         )
-    outcomes = draw_run(view, arguments.plot_type, view.run.path / "plots", arguments.format)
+    page = view.run.path / "report.html" if "html" in arguments.format and not arguments.plot_type else None
+    outcomes = draw_run(view, arguments.plot_type, view.run.path / "plots", arguments.format, page)
     report(outcomes, asked=bool(arguments.plot_type))

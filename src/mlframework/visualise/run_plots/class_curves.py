@@ -24,7 +24,7 @@ _PALE_UP_TO = 100  # curves in grey behind them
 POINTS = 400
 """Of a curve, that are drawn; the areas are those of the whole curve."""
 _AVERAGED = 5_000_000  # values, a fraction of a second
-_COLOURS = (style.BLUE, style.GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F3C8D")
+_COLOURS = (style.BLUE, style.GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#9B59B6")
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def draw_curves(
             line={"color": style.GREY, "width": 1.5, "dash": "dot"}, legendrank=3000,
         )  # fmt: skip
     for place, curve in enumerate(data.curves):
-        colour = _COLOURS[place % len(_COLOURS)] if curve.named else style.FAINT
+        colour = _COLOURS[place % len(_COLOURS)] if curve.named else style.GREY
         dash = ("solid", "dash")[place // len(_COLOURS) % 2] if curve.named else "solid"
         named = f"{label(curve.name)}: {written(curve.area)}"
         figure.add_scatter(
@@ -163,6 +163,7 @@ def draw_curves(
             mode="lines",
             line={"color": colour, "width": 2.2 if curve.named else 1, "dash": dash, "shape": shape},
             name=named,
+            opacity=1 if curve.named else 0.35,
             showlegend=curve.named,
             legendrank=1000 + place,
             hovertemplate=f"<b>{named}</b> ({curve.n_examples:,} examples)<br>{axes[0]} %{{x:.3f}}<br>{axes[1]} %{{y:.3f}}"

@@ -57,7 +57,7 @@ def images(data: "MistakesData") -> "go.Figure":
         ):
             figure.add_annotation(
                 text=text, showarrow=False, x=0.5, y=y, xref="x domain", yref="y domain", xanchor="center",
-                yanchor=anchor, font={"size": size, "color": style.INK if y else "#5F6368"}, row=row, col=column,
+                yanchor=anchor, font={"size": size}, opacity=1 if y else 0.75, row=row, col=column,
             )  # fmt: skip
     style.styled(figure, data.heading, 180 + rows * _ROW)
     figure.update_layout(showlegend=False, margin={"t": 135, "b": 55, "l": 24, "r": 24})
