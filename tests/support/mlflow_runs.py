@@ -66,7 +66,7 @@ class Recorded:
         written: dict[str, list[tuple[int, float]]] = {}
         for line in metrics.read_text().splitlines():
             record: dict[str, Any] = json.loads(line)
-            for name in record.keys() - {"epoch"}:
+            for name in record.keys() - {"epoch"} - {name for name, value in record.items() if value is None}:
                 written.setdefault(name, []).append((record["epoch"], record[name]))
         found = {name: self.curve(run, f"{part}{name}") for name in written}
         assert found == written

@@ -48,7 +48,7 @@ def introduce(study: OpenStudy, tracking: TrackingConfig) -> None:
         if _KEY not in study.study.user_attrs:
             study.study.set_user_attr(_KEY, uuid.uuid4().hex)
         key = study.study.user_attrs[_KEY]  # of two processes that have made one, the later one's
-    first = next(iter(spool.events()), None)
+    first = spool.first()
     if first is not None and first["key"] == key:
         return
     tags = {

@@ -209,7 +209,9 @@ def test_a_server_that_is_away_changes_nothing(mlflow: Recorded) -> None:
     runs = [[json.loads(line) for line in Path(f"runs/{name}/metrics.jsonl").read_text().splitlines()] for name in
             ("tiny", "tiny-2")]  # fmt: skip
     for with_it, without in zip(*runs, strict=True):
-        assert {**with_it, "seconds": 0} == {**without, "seconds": 0}
+        assert [with_it[name] for name in ("train_loss", "val_loss")] == [
+            without[name] for name in ("train_loss", "val_loss")
+        ]
     end = run_here(["ml-train", "--resume", "runs/tiny", "--tracking.mlflow.tracking_uri", mlflow.uri])
     assert (end.code, end.err) == (0, "")
     found = mlflow.run("tiny", "tiny")
@@ -339,6 +341,7 @@ def test_a_registered_recommender_says_the_same(mlflow: Recorded, planted: dict[
 def test_only_the_final_model_of_a_final_run_is_registered(mlflow: Recorded) -> None:
     write_config(to(mlflow, register_model=True, registered_name="best"))
     assert run_here(["ml-train", "--config", "config.yaml", "--mode", "final"]).code == 0
+    settled(sender())
     (version,) = mlflow.client.search_model_versions("name='best'")
     final = mlflow.run("tiny", "tiny-final")
     assert (version.run_id, "test_acc" in final.data.metrics) == (final.info.run_id, True)

@@ -71,15 +71,19 @@ class Spool:
         self.append(kind, **content)
         return True
 
+    def first(self) -> Event | None:
+        """Return the first event, None where there is none."""
+        return next(self._after(0), (None, 0))[0] if self.exists else None
+
     def events(self) -> list[Event]:
         """Return all events."""
         return [event for event, _ in self.after(0)]
 
     def after(self, position: int) -> list[tuple[Event, int]]:
         """Return the events behind a position, each with the position behind it. Half a line is left for later."""
-        found: list[tuple[Event, int]] = []
-        if not self.exists:
-            return found
+        return list(self._after(position)) if self.exists else []
+
+    def _after(self, position: int) -> Iterator[tuple[Event, int]]:
         with self.path.open("rb") as file:
             file.seek(position)
             for line in file:
@@ -91,8 +95,7 @@ class Spool:
                 except ValueError:  # a power cut may leave half a line, which was ended since
                     continue
                 if isinstance(event, dict) and "kind" in event:
-                    found.append((event, position))
-        return found
+                    yield event, position
 
     def has_more(self, position: int) -> bool:
         """Whether anything stands behind a position."""

@@ -18,7 +18,7 @@ from mlframework.config.secrets import masked
 from mlframework.errors import MissingExtraError, TrialPruned
 from mlframework.learners.base import Learner
 from mlframework.runs import RunDir
-from mlframework.training.callbacks import EpochRecord, History
+from mlframework.training.callbacks import NO_METRICS, EpochRecord, History
 from mlframework.training.tracking.mlflow.sender import say_what_is_left, sender
 from mlframework.training.tracking.mlflow.settings import MlflowConfig, recorded
 from mlframework.training.tracking.mlflow.spool import Event, Spool
@@ -115,9 +115,9 @@ class Above:
     def find(cls, run: Path) -> Above | None:
         """Return the study that a run's folder lies in."""
         for folder in list(run.resolve().parents)[:2]:
-            events = Spool(folder).events()[:1]
-            if events and "searched" in events[0]:
-                return cls(events[0]["key"], tuple(events[0]["searched"]), folder)
+            first = Spool(folder).first()
+            if first is not None and "searched" in first:
+                return cls(first["key"], tuple(first["searched"]), folder)
         return None
 
     def introduction(self, run: Path, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,7 +216,7 @@ class MlflowTracker:
         """Write an epoch, unless it was written; one that comes to something else than then is of another run."""
         told = {name: value for name, value in record.to_dict().items() if name != "epoch" and value is not None}
         told = {name: value for name, value in told.items() if value == value and abs(value) != float("inf")}
-        measured = {name: value for name, value in told.items() if name not in ("seconds", "lr")}
+        measured = {name: value for name, value in told.items() if name not in NO_METRICS}
         former = self._logged.get(record.epoch)
         if former is not None:
             if all(former.get(name) == value for name, value in measured.items()):
