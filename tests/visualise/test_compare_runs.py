@@ -144,6 +144,7 @@ def test_no_password_is_shown(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
     ]
     shown = json.dumps(settings_of(read_sides(runs)))
     assert "hunter2" not in shown
+    assert "${DB_PASSWORD}" in shown
 
 
 def test_a_config_of_another_version_is_taken_as_it_was_written(make_run: MakeRun) -> None:

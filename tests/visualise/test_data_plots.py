@@ -149,6 +149,17 @@ def test_categories_that_are_different_in_every_row_say_nothing() -> None:
     assert columns.describe(every, None)[0].association is None
 
 
+def test_many_categories_that_say_nothing_are_not_taken_to_say_something() -> None:
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 40, (200, 1)).astype(np.int32)
+    words = {"c": tuple(f"{n:02}" for n in range(40))}
+    for names, targets in ((("no", "yes"), rng.integers(0, 2, 200)), (None, rng.normal(size=200).astype(np.float32))):
+        schema = TableSchema((), ("c",), words, "t", "classification" if names else "regression", names)
+        noise = TableExamples(schema, np.empty((200, 0), dtype=np.float32), codes, targets)
+        # Uncorrected it would be the root of 39 / 199, 0.44.
+        assert (columns.describe(noise, None)[0].association or 0) < 0.2
+
+
 def test_correlation_stands_for_numbers_and_is_absolute() -> None:
     schema = TableSchema(("x", "still"), (), {}, "t", "regression", None)
     x = np.arange(50, dtype=np.float32)
