@@ -60,7 +60,7 @@ def data_leakage(place: Place, path: Path) -> None:
         text = text.replace(old, new)
     (place.folder / "configs" / "digits_with_copies.yaml").write_text(text, encoding="utf-8")
     page = "runs/data/digits_with_copies/data.html"
-    Left(("ml-visualise --mode data configs/digits_with_copies.yaml",), page, (1100, 1500))(place, path)
+    Left(("ml-visualise --mode data configs/digits_with_copies.yaml",), page, (1100, 1950))(place, path)
 
 
 def board(tab: str, line: str) -> Maker:
@@ -103,7 +103,7 @@ PICTURES: Mapping[str, Maker] = {
         "runs/compared/comparison.html", (1100, 1560),
     ),
     "dashboard": Served(
-        (SEARCHED,), "ml-visualise --mode dashboard --study-name breast_cancer_optimization --port 0", "", "text=Timeline",
+        (SEARCHED,), "ml-visualise --mode dashboard --study-name breast_cancer_optimization", "", "text=Timeline",
         (1280, 1160),
     ),
     "data_leakage": data_leakage,

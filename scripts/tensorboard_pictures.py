@@ -28,7 +28,7 @@ _SETTLED = 6000  # milliseconds in which the pages draw what they have loaded
 @contextmanager
 def served(folder: Path, runs: str) -> Iterator[str]:
     """Start TensorBoard, and yield its address."""
-    words = [Path(sys.executable).parent / "ml-visualise", "--mode", "launch", runs, "--port", "0"]
+    words = [Path(sys.executable).parent / "ml-visualise", "--mode", "launch", runs]
     with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         found = re.search(r"http://[\d.:]+/", process.stdout.readline())
