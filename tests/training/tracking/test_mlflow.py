@@ -1,6 +1,7 @@
 """What MLflow has of real runs, in a database of its own: each test asks MLflow."""
 
 import json
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -157,6 +158,9 @@ def test_a_death_before_it_was_written_what_was_sent_sends_nothing_twice(mlflow:
     settled(sender())
     before = mlflow.run("tiny", "tiny")
     sent = json.loads((run.path / SENT).read_text())
+    # MLflow's SQL stores drop a point that is the same in all it has; one with another time they would keep beside it.
+    queue = Spool(run.path).path
+    queue.write_text(re.sub(r'("time": \d+)(\d),', lambda m: f"{m[1]}{(int(m[2]) + 1) % 10},", queue.read_text()))
     for position in (None, 0, 1500):
         sender().drop()
         if position is None:
