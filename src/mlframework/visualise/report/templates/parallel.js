@@ -40,7 +40,8 @@
   function draw() {
     const longest = Math.max(...axes[0].ticks.map(([, text]) => text.length), 2);
     left = 14 + Math.min(150, longest * 7);
-    const right = 16 + Math.min(120, Math.max(...axes.at(-1).ticks.map(([, text]) => text.length)) * 7.5);
+    // The last axis's name ends 40 pixels to the right of it.
+    const right = Math.max(44, 16 + Math.min(120, Math.max(...axes.at(-1).ticks.map(([, text]) => text.length)) * 7.5));
     const width = Math.max(place.parentElement.clientWidth, left + right + LEAST * (axes.length - 1));
     step = (width - left - right) / Math.max(1, axes.length - 1);
     svg = made("svg", {width, height: HEIGHT, "aria-hidden": "true"});
