@@ -68,8 +68,7 @@ def test_a_picture_is_made(tmp_path: Path) -> None:
 def test_a_screenshot_is_taken(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text("<meta name='color-scheme' content='light dark'><h1 id='x'>Here</h1>")
-    for dark in (False, True):
-        picture_kinds.screenshot(page.as_uri(), tmp_path / "shot.png", size=(640, 480), dark=dark, wait="#x")
-        with Image.open(tmp_path / "shot.png") as shot:
-            assert shot.size == (640, 480)
-            assert (shot.convert("L").getpixel((600, 400)) < 100) == dark
+    picture_kinds.screenshot(page.as_uri(), tmp_path / "shot.png", size=(640, 480), dark=True, wait="#x")
+    with Image.open(tmp_path / "shot.png") as shot:
+        assert shot.size == (640, 480)
+        assert shot.convert("L").getpixel((600, 400)) < 100
