@@ -44,7 +44,7 @@ quickstart: $(STAMP) ## Search, train and draw on real images of digits, in the 
 	@echo 'Now look at:'
 	@printf '  %-52s %s\n' \
 		'$(PLAYGROUND)/configs/digits_config.yaml' 'what was searched, with a comment on every line' \
-		'$(PLAYGROUND)/runs/optuna_studies/digits_optimization/' 'the trials; plots/*.html open in a browser' \
+		'$(PLAYGROUND)/runs/optuna_studies/digits_optimization/' 'the trials; report.html and plots/*.html open in a browser' \
 		'$(BIN)/tensorboard --logdir $(PLAYGROUND)/runs' 'the curves of every trial and of the final run'
 
 # One thread a process, and none that spins while it waits: processes that fight for the cores are ten times slower.
