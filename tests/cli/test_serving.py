@@ -46,7 +46,11 @@ def test_a_port_is_a_number_up_to_65535(text: str) -> None:
     assert port_number("65535") == 65535
 
 
-def test_ctrl_c_is_how_serving_ends(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_is_how_serving_ends(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> None:
+    # Whoever starts the tests in the background may have it ignored.
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, former))
+
     def serves() -> bool:
         signal.raise_signal(signal.SIGINT)
         return True

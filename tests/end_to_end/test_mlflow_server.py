@@ -115,8 +115,8 @@ class Line:
             while (request := client.recv(1 << 20)) and not self.is_cut:
                 server.sendall(request)
                 writes = request.startswith((b"POST", b"PUT")) and b"/runs/search" not in request
-                while not _is_whole(request):
-                    request += (more := client.recv(1 << 20))
+                while not _is_whole(request) and (more := client.recv(1 << 20)):
+                    request += more
                     server.sendall(more)
                 answer = server.recv(1 << 20)
                 if writes and self.swallows:
@@ -124,8 +124,8 @@ class Line:
                     self.swallowed += 1
                     return  # the server has done it, and nobody hears so
                 client.sendall(answer)
-                while not _is_whole(answer):
-                    answer += (more := server.recv(1 << 20))
+                while not _is_whole(answer) and (more := server.recv(1 << 20)):
+                    answer += more
                     client.sendall(more)
 
     def close(self) -> None:

@@ -192,7 +192,7 @@ def test_a_plot_that_a_run_cannot_have_is_refused_where_it_is_asked_for(run_fold
         ("--mode run --plot-type curves runs/tumours", "RUN stands before this option, or after --run"),
         ("--mode run runs/tumours --format svg", "invalid choice: 'svg' (known: html, png)"),
         ("--mode run runs/tumours --params lr", "--params: is for --mode search only"),
-        ("--mode run runs/tumours --study-name s --storage x", "--storage: is for --mode search only"),
+        ("--mode run runs/tumours --study-name s --storage x", "--storage: is for --mode search or dashboard only"),
         ("--mode search --study-name s runs/tumours", "RUN: is for --mode run"),
         ("--mode search --study-name s --run runs/tumours", "--run: is for --mode run"),
         ("--mode search --study-name s --plot-type curves", "curves is a plot of --mode run; this mode has optim"),

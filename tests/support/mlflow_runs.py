@@ -39,7 +39,7 @@ class Recorded:
     @property
     def client(self) -> MlflowClient:
         """MLflow's client."""
-        return MlflowClient(self.uri)
+        return MlflowClient(self.uri, self.uri)
 
     def runs(self, experiment: str) -> list[Run]:
         """Return the runs of an experiment, in the order of their names."""
