@@ -155,6 +155,14 @@ def test_a_study_without_a_finished_trial_shows_itself_too() -> None:
         open_study("tiny_optimisation")
 
 
+def test_a_report_is_drawn_in_a_notebook_and_short_elsewhere() -> None:
+    study = search(write_config())
+    page = study.report()
+    assert page._repr_html_().startswith("<iframe srcdoc=") and study.study_name in page.html
+    assert (study.folder / "report.html").read_text(encoding="utf-8") == page.html
+    assert len(repr(page)) < 200 and len(repr(study)) < 1000
+
+
 def test_a_study_hides_the_password_of_its_storage() -> None:
     study = mlframework.Study("s", Path("f"), None, [], "read", None, None, "postgresql://me:hunter2@there/db")  # type: ignore[arg-type]
     assert "hunter2" not in repr(study)

@@ -47,7 +47,7 @@ class Study:
     study_name: str
     folder: Path
     goal: Goal
-    trials: Sequence[TrialRecord]
+    trials: Sequence[TrialRecord] = field(repr=False)
     why: str
     best: TrialRecord | None
     confirmed: Candidate | None

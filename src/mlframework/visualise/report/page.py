@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from html import escape
 from importlib.resources import files
@@ -73,8 +73,8 @@ class Page:
 
     title: str
     subtitle: str
-    parts: tuple[Part, ...]
-    html: str
+    parts: tuple[Part, ...] = field(repr=False)
+    html: str = field(repr=False)
 
     def part(self, name: str) -> Part:
         """Return a section.
