@@ -11,6 +11,11 @@ from mlframework.search.storage import masked
 from mlframework.visualise.report.source import Source
 from mlframework.visualise.report.words import short
 
+_RESULTS = (
+    "every trial with its values, parameters, times and reason, the best one, and the data; not what this page works out from "
+    "them, such as importances, correlations and what pruning saved"
+)
+
 
 @dataclass(frozen=True)
 class EnvironmentData:
@@ -55,7 +60,7 @@ def _files(source: Source) -> list[tuple[str, str]]:
     found = [
         (folder.best_config, "the best configuration"),
         (folder.best_hyperparameters, "its parameters alone"),
-        (folder.results, "every number of this page"),
+        (folder.results, _RESULTS),
         (folder.trials, "a row a trial"),
         (folder.path / "confirm.json", "the best trials with further seeds"),
         (folder.path / "diagnosis.json", "what ml-search --diagnose found"),
