@@ -17,6 +17,7 @@ from mlframework.visualise.report.page import Page
 from mlframework.visualise.report.sections import SECTIONS
 from mlframework.visualise.report.sections.commands import _without_total
 from mlframework.visualise.report.sections.cost import saved_by_pruning
+from mlframework.visualise.report.ties import bound_of, finer
 from mlframework.visualise.report.words import duration, short
 from mlframework.visualise.study_view import StudyView
 
@@ -202,3 +203,43 @@ def test_more_trials_are_asked_for_without_the_former_total() -> None:
         _without_total("ml-search --config 'a b.yaml' --n-trials 20 --resume")
         == "ml-search --config 'a b.yaml' --resume"
     )
+
+
+def test_a_metric_at_its_bound_cannot_get_better(tmp_path: Path) -> None:
+    page = report(made(0.5, 1.0, 0.75, 1.0, 1.0), tmp_path)
+    said = page.part("history").data.said
+    assert said == (
+        "3 trials since the best one brought nothing better, and none can: val_acc cannot be above 1. "
+        "Another metric, val_loss, would tell the 3 equal trials apart (search.metric)."
+    )
+    assert "is as good as any can be" in report(made(0.5, 1.0), tmp_path).part("history").data.said
+    assert "may still get better" in report(made(0.5, 0.9, 0.6), tmp_path).part("history").data.said
+
+
+@pytest.mark.parametrize(
+    ("metric", "bound"),
+    [("val_acc", 1), ("val_ndcg_at_10", 1), ("test_rmse", 0), ("n_parameters", None), ("acc", None)],
+)
+def test_bounds_are_those_of_known_metrics(metric: str, bound: float | None) -> None:
+    assert bound_of(metric) == bound
+    assert finer(metric) == ("val_loss" if metric == "val_acc" else "")
+
+
+def test_trials_as_good_as_the_best_are_named(tmp_path: Path) -> None:
+    def why(*values: float) -> str:
+        return str(report(made(*values), tmp_path).part("found").data.why)
+
+    assert why(0.5, 1.0, 0.75, 1.0, 1.0) == (
+        "It has the highest val_acc of 5 complete trials. 2 others reached the same: trials 3, 4; the first is taken. "
+        "val_acc cannot be above 1: search.metric val_loss would tell them apart."
+    )
+    assert why(0.5, 0.9, 0.9).endswith("1 other reached the same: trial 2; the first is taken.")
+    assert why(0.5, 0.9) == "It has the highest val_acc of 2 complete trials."
+
+
+def test_results_json_is_not_said_to_have_what_only_the_page_has(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("{}")
+    told = dict(report(made(0.5), tmp_path).part("environment").data.files)
+    about = told[str(tmp_path / "results.json")]
+    assert "every number" not in about
+    assert "not what this page works out from them, such as importances" in about

@@ -11,6 +11,7 @@ from mlframework.visualise.axes import ParamAxis
 from mlframework.visualise.report.charts import Chart
 from mlframework.visualise.report.scale import value_scale
 from mlframework.visualise.report.source import Absent, Source
+from mlframework.visualise.report.ties import equals, finer, is_at_bound, no_better
 from mlframework.visualise.report.words import count_of, short
 from mlframework.visualise.search_plots import contour, intermediate_values, optimization_history, pareto_front, slice
 from mlframework.visualise.search_plots.intermediate_values import Curve, IntermediateData
@@ -63,13 +64,29 @@ def _since(source: Source, steps: Sequence[tuple[int, float]]) -> str:
     """Say how long nothing better was found, which tells whether to search on."""
     if not steps:
         return ""
-    last = steps[-1][0]
+    last, value = steps[-1]
     after = sum(record.number > last for record in source.own if record.state != "running")
+    if is_at_bound(source.view.metric, value):
+        return _at_bound(source, last, after)
     if after == 0:
         return "The last trial is the best so far: searching on is likely to pay."
     half = len(source.own) / 2
     advice = "more of the same is unlikely to bring much" if after > half and after > 20 else "it may still get better"
     return f"{count_of(after, 'trial')} since the best one brought nothing better: {advice}."
+
+
+def _at_bound(source: Source, best: int, after: int) -> str:
+    """Say that no trial can be better, and which metric would tell those apart that are as good."""
+    metric, goal = source.view.metric, source.view.goal
+    since = f"{count_of(after, 'trial')} since the best one brought nothing better, and none can" if after else ""
+    said = f"{since or 'Trial ' + str(best) + ' is as good as any can be'}: {no_better(metric)}."
+    record = next((each for each in source.ranked if each.number == best), None)
+    other = finer(metric)
+    if not goal.is_single or record is None or not other:
+        return said
+    count = 1 + len(equals(record, source.ranked))
+    what = f"the {count} equal trials apart" if count > 1 else "which trials are better still"
+    return f"{said} Another metric, {other}, would tell {what} (search.metric)."
 
 
 def curves(source: Source) -> Drawn | None:

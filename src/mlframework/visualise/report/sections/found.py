@@ -13,6 +13,7 @@ from mlframework.visualise import style
 from mlframework.visualise.report.charts import Chart
 from mlframework.visualise.report.scale import value_scale
 from mlframework.visualise.report.source import Absent, Source
+from mlframework.visualise.report.ties import said_of_ties
 from mlframework.visualise.report.words import count_of, duration, short
 from mlframework.visualise.wording import standing
 
@@ -111,7 +112,8 @@ def _why(source: Source, best: TrialRecord) -> str:
     if len(source.ranked) == 1:
         return "It is the only complete trial."
     better = "highest" if source.view.direction == "maximize" else "lowest"
-    return f"It has the {better} {source.view.metric} of {count_of(len(source.ranked), 'complete trial')}."
+    ties = said_of_ties(source.view.metric, best, source.ranked)
+    return f"It has the {better} {source.view.metric} of {count_of(len(source.ranked), 'complete trial')}.{ties}"
 
 
 def _others(source: Source, best: TrialRecord) -> list[Compared]:
