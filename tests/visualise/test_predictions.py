@@ -54,10 +54,11 @@ def test_rows_of_the_validation_split_are_predicted_as_the_file_has_them(trained
     assert len(found.answers) == 30 and found.source == "30 of the 48 examples of val, drawn at random"
     assert list(found.answers[0].cells) == ["x0", "x1", "colour"]
     # The file has the same rows, so that what it says of them is the same.
-    by_x0 = {row["x0"]: row for row in pl.read_csv(config.data.path).iter_rows(named=True)}
+    lines = list(pl.read_csv(config.data.path).iter_rows(named=True))
     again = []
     for answer in found.answers:
-        row = by_x0[min(by_x0, key=lambda x0: abs(x0 - float(answer.cells["x0"])))]
+        row = lines[int(answer.name) - 1]  # the first after the header is row 1
+        assert abs(row["x0"] - float(answer.cells["x0"])) < 1e-4
         assert answer.truth == row["kind"] and answer.cells["colour"] == row["colour"]
         again.append({key: row[key] for key in ("x0", "x1", "colour")})
     assert [each.value for each in model.predict(pl.DataFrame(again))] == [a.prediction.value for a in found.answers]
@@ -78,6 +79,26 @@ def test_rows_of_a_file_have_their_truth_where_there_is_a_column_of_it(trained: 
     both = answers.of_tables(model, [str(one), str(two)], config.data)
     assert [answer.name for answer in both.answers] == [f"{one}:1", f"{one}:2", f"{one}:3", f"{two}:1"]
     assert answers.of_tables(model, [str(two)], config.data).summary is None
+
+
+def test_a_class_that_the_model_has_never_seen_is_a_mistake_and_named(trained: Trained, tmp_path: Path) -> None:
+    config, model = trained("mlp classification")
+    assert isinstance(config.data, TableConfig)
+    path = tmp_path / "new.csv"
+    path.write_text("colour,x1,x0,kind\nred,0,3,high\nblue,0,-3,merlot\n")
+    found = answers.of_tables(model, [str(path)], config.data)
+    assert [answer.is_right for answer in found.answers] == [True, False]
+    said = "The model does not know the class merlot, which it was not trained with; its 1 row counts as a mistake."
+    assert found.notes == (said,)
+    write_answers(found, "A", found.notes, tmp_path, ["html"], 6)
+    page = (tmp_path / "predictions.html").read_text()
+    assert said in page and "merlot (wrong)" in page
+    right, wrong = (answer.prediction.value for answer in found.answers)
+    assert f'<strong class="wrong">{wrong}</strong>' in page and f"<td>{right}</td>" in page
+    assert page.count("<td><strong") == 1
+    path.write_text("colour,x1,x0,kind\nred,0,3,merlot\nblue,0,-3,pinot\nred,0,3,merlot\n")
+    [note] = answers.of_tables(model, [str(path)], config.data).notes
+    assert "the classes merlot, pinot," in note and "the 3 rows of them count as mistakes" in note
 
 
 @pytest.mark.parametrize(

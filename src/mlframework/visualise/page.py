@@ -70,6 +70,7 @@ def table(
     caption: str,
     strong: Collection[tuple[int, int]] = (),
     numbers: Collection[int] = (),
+    wrong: Collection[tuple[int, int]] = (),
 ) -> str:
     """Return a table; its first column says what a row is, and stays where it is when the rest is scrolled.
 
@@ -79,10 +80,15 @@ def table(
         caption: what it shows, for those who hear the page.
         strong: (row, column) of the cells that stand out.
         numbers: columns whose cells stand at the right.
+        wrong: (row, column) of the cells that stand out as mistakes.
     """
 
     def cell(row: int, column: int, text: str) -> str:
-        shown = f"<strong>{escaped(text)}</strong>" if (row, column) in strong else escaped(text)
+        shown = escaped(text)
+        if (row, column) in wrong:
+            shown = f'<strong class="wrong">{shown}</strong>'
+        elif (row, column) in strong:
+            shown = f"<strong>{shown}</strong>"
         looks = [*(["number"] if column in numbers else []), *(["long"] if len(text) > _LONG else [])]
         side = f' class="{" ".join(looks)}"' if looks else ""
         return f'<th scope="row">{shown}</th>' if column == 0 else f"<td{side}>{shown}</td>"
@@ -174,7 +180,7 @@ th[scope=row], thead th:first-child { position: sticky; left: 0; background: var
 thead th:first-child { z-index: 2; }
 .number { text-align: right; }
 td.long { white-space: normal; min-width: 220px; overflow-wrap: anywhere; }
-td strong { color: var(--best); }
+td strong { color: var(--best); } td strong.wrong { color: var(--bad); }
 thead th { white-space: normal; vertical-align: bottom; }
 img { image-rendering: pixelated; border: 1px solid var(--line); border-radius: 3px; margin: 2px; max-width: 100%; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: 12px; margin: 12px 0; }

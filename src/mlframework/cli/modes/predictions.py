@@ -78,6 +78,7 @@ def _answer(arguments: argparse.Namespace, config: ExperimentConfig, run: RunDir
         found = _of_input(arguments.input, config, model)
     else:
         found, notes = _of_val(config, run, model, n_shown)
+    notes = [*notes, *found.notes]
     for note in notes:
         console.err().print(f"note: {note}")
     said = f": {found.summary}" if found.summary else ""

@@ -1,6 +1,7 @@
 """Predictions of images, rows and pairs: each example beside what the model says of it, and the truth where it is known."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ class Answer:
     """What the model says of one example.
 
     Attributes:
-        name: the file, or the row's number.
+        name: the file; the row's number in its file, from 1, header and blank lines not counted; of pairs their number.
         prediction: what the model says.
         truth: what it is; None where that is not known.
         cells: what is known of the example, by column.
@@ -78,6 +79,21 @@ class Answers:
         errors = [float(answer.prediction.value) - float(answer.truth or 0) for answer in known]
         rmse = math.sqrt(sum(error**2 for error in errors) / len(errors))
         return f"root mean squared error {rmse:.4g}, mean error {sum(errors) / len(errors):+.4g}, of {len(known):,}"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of the truth: its classes that the model does not know, which it can only get wrong."""
+        known = self.answers[0].prediction.probabilities
+        truths = Counter(each.truth for each in self.answers if isinstance(each.truth, str) and each.truth not in known)
+        if not known or not truths:
+            return ()
+        named = ", ".join(list(truths)[:5]) + (f" and {len(truths) - 5} more" if len(truths) > 5 else "")
+        what = f"class {named}" if len(truths) == 1 else f"classes {named}"
+        number = truths.total()
+        counted = f"its {number} {self.unit} counts as a mistake"
+        if number > 1:
+            counted = f"the {number:,} {self.unit}s of {'it' if len(truths) == 1 else 'them'} count as mistakes"
+        return (f"The model does not know the {what}, which it was not trained with; {counted}.",)
 
 
 def of_files(predictor: Predictor, given: Sequence[str]) -> Answers:
@@ -159,7 +175,8 @@ def of_rows(predictor: Predictor, val: TableExamples, number: int) -> Answers:
     names = schema.class_names
     truths = [float(value) if names is None else names[value] for value in part.targets.tolist()]
     said = predictor.predict(frame)
-    answers = _rows(frame, said, truths, [str(at) for at in range(1, len(rows) + 1)])
+    places = rows if part.rows is None else part.rows
+    answers = _rows(frame, said, truths, [str(at + 1) for at in places.tolist()])
     return Answers(_of_val(len(rows), len(val)), "row", tuple(answers), schema.target)
 
 

@@ -123,7 +123,7 @@ def _table(found: Answers, shown: Sequence[Answer]) -> str:
     columns = list(shown[0].cells)
     header = [found.unit, f"predicted {found.target}", *(["probability"] if is_class else [])]
     header += ["truth"] if with_truth else []
-    rows, strong = [], set()
+    rows, mistakes = [], set()
     for at, answer in enumerate(shown):
         cells = [answer.name, short(answer.prediction.value)]
         cells += [f"{max(answer.prediction.probabilities.values()):.2f}"] if is_class else []
@@ -131,10 +131,10 @@ def _table(found: Answers, shown: Sequence[Answer]) -> str:
             wrong = answer.is_right is False
             cells.append("–" if answer.truth is None else short(answer.truth) + (" (wrong)" if wrong else ""))
         if answer.is_right is False:
-            strong.add((at, 1))
+            mistakes.add((at, 1))
         rows.append([*cells, *(answer.cells.get(name, "") for name in columns)])
     numbers = [2] if is_class else [1, 2] if with_truth else [1]
-    return page.table([*header, *columns], rows, f"predictions of {found.target}", strong, numbers)
+    return page.table([*header, *columns], rows, f"predictions of {found.target}", numbers=numbers, wrong=mistakes)
 
 
 def _grid(shown: Sequence[Answer], pictures: Sequence[Any]) -> bytes:
