@@ -105,7 +105,11 @@ def test_a_class_that_the_model_has_never_seen_is_a_mistake_and_named(trained: T
     ("text", "said"),
     [
         ("x1,colour\n1,red\n", "bad.csv: the table: no column 'x0'"),
-        ("x0,x1,colour\none,1,red\n", "'x0' is to be numeric"),
+        (
+            "x0,x1,colour\none,1,red\n",
+            "'x0' is to be numeric, .* mend them, or leave them empty: the model was trained with numbers there$",
+        ),
+        ("x0,x1,colour\n2020-01-02,1,red\n", "'x0' holds dates, .* the model was trained with numbers there$"),
     ],
 )
 def test_a_table_that_does_not_fit_is_named(trained: Trained, tmp_path: Path, text: str, said: str) -> None:

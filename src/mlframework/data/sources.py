@@ -20,7 +20,7 @@ def as_frame(source: Any) -> "pl.DataFrame":
     import polars as pl
 
     if isinstance(source, str | Path):
-        return read_frame(Path(source))
+        return read_frame(Path(source), "the path")
     if isinstance(source, pl.DataFrame):
         return source
     if not isinstance(source, dict) and not hasattr(source, "columns"):

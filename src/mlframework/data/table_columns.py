@@ -13,6 +13,7 @@ Task: TypeAlias = Literal["classification", "regression"]
 MAX_CLASSES_OF_NUMBERS = 20
 ROW_NUMBERS_FROM = 20
 # Only dates that begin with the year: of 01/02/2024 nobody knows which is the month.
+_TRAINED = "mend them, or leave them empty: the model was trained with numbers there"
 ISO_DATE = r"^\d{4}-\d{1,2}-\d{1,2}([T ].*)?$"
 
 
@@ -78,8 +79,13 @@ def infer_task(target: "pl.Series") -> Task:
     return "classification" if values.n_unique() <= few else "regression"
 
 
-def numbers(column: "pl.Series", source: str) -> Array:
+def numbers(column: "pl.Series", source: str, trained: bool = False) -> Array:
     """Return the column as float32 (n,), NaN where it is missing.
+
+    Args:
+        column: the values.
+        source: what they are of, for messages.
+        trained: whether a model has learnt from such a column, so that no config can take it for something else.
 
     Raises:
         DataError: a value is no number, or too large for one.
@@ -90,7 +96,7 @@ def numbers(column: "pl.Series", source: str) -> Array:
     if column_kind(column) in ("date", "other"):
         raise DataError(
             f"{source}: column {column.name!r} holds {column.dtype if column.dtype != pl.String else 'dates'}, not "
-            f"numbers (such as {str(column.drop_nulls()[0])!r}); take it out of data.numeric"
+            f"numbers (such as {str(column.drop_nulls()[0])!r}); {_TRAINED if trained else 'take it out of data.numeric'}"
         )
     if column.dtype in (pl.Categorical, pl.Enum):
         column = column.cast(pl.String)
@@ -99,7 +105,7 @@ def numbers(column: "pl.Series", source: str) -> Array:
     if len(bad):
         raise DataError(
             f"{source}: column {column.name!r} is to be numeric, but {len(bad)} of its {len(column)} values are no "
-            f"numbers (such as {bad[0]!r}); mend them, or name it under data.categorical"
+            f"numbers (such as {bad[0]!r}); {_TRAINED if trained else 'mend them, or name it under data.categorical'}"
         )
     with np.errstate(over="ignore"):
         array = values.to_numpy().astype(np.float32)

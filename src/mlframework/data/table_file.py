@@ -26,18 +26,22 @@ _BYTES_OF_A_CELL = 16
 """What a text takes in memory at the least, however short."""
 
 
-def read_frame(path: str | Path) -> "pl.DataFrame":
+def read_frame(path: str | Path, setting: str = "data.path") -> "pl.DataFrame":
     """Read a table. The columns of csv and tsv stay text, those of parquet keep their types.
 
     Text stays text so that the category "007" is the same in training and in prediction, whatever else its column
     holds; `numbers` and `texts` in table_columns.py turn columns into what they are used as. Text is stripped, the
     words in `MISSING` become nulls, and blank lines are passed over.
 
+    Args:
+        path: the file.
+        setting: the key or the option that names it, for messages.
+
     Raises:
         DataError: the file is missing, empty, of an unknown kind, or cannot be read as what its name says.
     """
     path = Path(path)
-    with reading(path, "data.path"):
+    with reading(path, setting):
         suffix = known_suffix(path)
         if suffix is None:
             raise DataError(f"{path}: unknown kind of table; save it as .csv, .tsv (both also with .gz) or .parquet")

@@ -91,11 +91,14 @@ class TableExamples:
         )
 
 
-def encode_frame(frame: "pl.DataFrame", schema: TableSchema, source: str = "the table") -> TableExamples:
+def encode_frame(
+    frame: "pl.DataFrame", schema: TableSchema, source: str = "the table", trained: bool = False
+) -> TableExamples:
     """Turn a frame, from `read_frame` or made in memory, into examples of this schema.
 
     Columns that the schema does not name are passed over. Where the target is absent or has no value at all, as in a
-    table to predict from, the targets are zeros. `source` names the table in messages.
+    table to predict from, the targets are zeros. `source` names the table in messages, which tell of the
+    config unless a model has been `trained` with this schema.
 
     Raises:
         DataError: columns are missing, a numeric one holds text, or a target is missing or of no known class.
@@ -111,7 +114,7 @@ def encode_frame(frame: "pl.DataFrame", schema: TableSchema, source: str = "the 
     n = frame.height
     numeric = np.empty((n, len(schema.numeric)), dtype=np.float32)
     for i, name in enumerate(schema.numeric):
-        numeric[:, i] = numbers(frame[name], source)
+        numeric[:, i] = numbers(frame[name], source, trained)
     categorical = np.empty((n, len(schema.categorical)), dtype=np.int32)
     for i, name in enumerate(schema.categorical):
         categorical[:, i] = _codes(texts(frame[name]), schema.vocabulary[name])

@@ -135,7 +135,7 @@ class TablePredictor:
         from mlframework.data.sources import as_frame
         from mlframework.data.table_schema import encode_frame
 
-        numeric, categorical = self._encoder.transform(encode_frame(as_frame(source), self._schema))
+        numeric, categorical = self._encoder.transform(encode_frame(as_frame(source), self._schema, trained=True))
         with torch.inference_mode():
             raw = self._module(torch.from_numpy(numeric), torch.from_numpy(categorical))
         if self._schema.class_names is not None:

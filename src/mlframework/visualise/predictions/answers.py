@@ -144,13 +144,13 @@ def of_tables(predictor: Predictor, given: Sequence[str], data: TableConfig) -> 
     """
     answers: list[Answer] = []
     for path in given:
-        frame = read_frame(path)
+        frame = read_frame(path, "--input")
         features = frame.drop(data.target, strict=False)
         try:
             said = predictor.predict(features)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
-        truths = _truths(frame, data.target, bool(said) and isinstance(said[0].value, str))
+        truths = _truths(path, frame, data.target, bool(said) and isinstance(said[0].value, str))
         before = f"{path}:" if len(given) > 1 else ""
         answers += _rows(features, said, truths, [f"{before}{row}" for row in range(1, frame.height + 1)])
     if not answers:
@@ -191,8 +191,8 @@ def of_pairs(predictor: Predictor, given: Sequence[str], data: InteractionsConfi
 
     answers: list[Answer] = []
     for path in given:
-        users, items = user_item_pairs(path, data.user_column, data.item_column)
         raw = read_raw(path, "--input", BY_POSITION)
+        users, items = user_item_pairs(path, data.user_column, data.item_column)
         ratings: list[float | None] = [None] * len(users)
         if data.rating_column is not None and data.rating_column in raw.frame.columns:
             ratings = finite(raw, data.rating_column).tolist()
@@ -228,14 +228,14 @@ def drawn(n: int, number: int) -> "np.ndarray[Any, np.dtype[np.int64]]":
     return np.sort(np.random.RandomState(SEED).permutation(n)[:number]).astype(np.int64)
 
 
-def _truths(frame: "pl.DataFrame", target: str, classes: bool) -> list[str | float | None]:
+def _truths(path: str, frame: "pl.DataFrame", target: str, classes: bool) -> list[str | float | None]:
     from mlframework.data.table_columns import class_texts, numbers
 
     if target not in frame.columns or frame[target].null_count() == frame.height:
         return [None] * frame.height
     if classes:
         return list(class_texts(frame[target]).to_list())
-    values: list[float] = numbers(frame[target], "--input").tolist()
+    values: list[float] = numbers(frame[target], path, trained=True).tolist()
     return [None if math.isnan(value) else value for value in values]
 
 

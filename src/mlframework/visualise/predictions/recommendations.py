@@ -168,7 +168,7 @@ def users_of(paths: Sequence[str], user_column: str) -> list[str]:
     found: list[str] = []
     for path in map(Path, paths):
         if known_suffix(path) is not None:
-            frame = read_frame(path)
+            frame = read_frame(path, "--input")
             if user_column not in frame.columns:
                 raise DataError(
                     f"{path}: {unknown(user_column, frame.columns, 'column')}; it should hold the users' ids"
