@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlframework.cli import console
 from mlframework.cli.modes.drawn import say_written
+from mlframework.cli.modes.named import folder_of, missing
 from mlframework.errors import ConfigError, Problem, RunError
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def _folders(given: Sequence[str]) -> list[Path]:
     found: dict[Path, Path] = {}
     problems = []
     for target in given:
-        path = _folder(target)
+        path = folder_of(target)
         if path is None:
-            problems.append(_missing(target))
+            problems.append(missing(target))
         elif path.resolve() in found:
             console.err().print(f"{target}: is named twice, and compared once")
         else:
@@ -55,38 +55,6 @@ def _folders(given: Sequence[str]) -> list[Path]:
     if len(found) < 2:
         raise ConfigError([Problem("ml-visualise", "RUN", "is needed twice: name two runs that are not the same")])
     return list(found.values())
-
-
-def _folder(target: str) -> Path | None:
-    """Return the folder of a run, a fold, or a trial: STUDY/NUMBER, where STUDY is a study's name or folder."""
-    from mlframework.search.folder import STUDIES, StudyFolder
-
-    path = Path(target)
-    if path.is_dir():
-        return path
-    study, _, last = target.rstrip("/").rpartition("/")
-    number = re.fullmatch(r"(?:trial_)?(\d+)", last, re.ASCII)
-    if not study or number is None:
-        return None
-    folder = Path(study) if (Path(study) / "study.json").is_file() else STUDIES / study
-    trial = StudyFolder(folder).trial(int(number[1])).path
-    return trial if trial.is_dir() else None
-
-
-def _missing(target: str) -> str:
-    from mlframework.search.folder import STUDIES
-
-    study, _, last = target.rstrip("/").rpartition("/")
-    of_study = next((folder for folder in (Path(study), STUDIES / study) if (folder / "study.json").is_file()), None)
-    if study and of_study is not None:
-        numbers = sorted(int(path.name[6:]) for path in of_study.glob("trial_*") if path.name[6:].isdigit())
-        there = (
-            f"; there are {', '.join(map(str, numbers[:20]))}{' ...' if len(numbers) > 20 else ''}" if numbers else ""
-        )
-        return f"{target}: study {of_study.name} has no folder of a trial {last}{there}"
-    others = sorted(str(found.parent) for found in Path(target).parent.glob("*/config.yaml"))
-    listed = f"; runs there: {', '.join(others[:10])}" if others else ""
-    return f"{target}: there is no such run, and no trial (named as STUDY/NUMBER: digits_optimization/23){listed}"
 
 
 def _print(comparison: Comparison) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mlframework.cli import console
 from mlframework.cli.modes.drawn import say_written
+from mlframework.cli.modes.named import run_folder
 from mlframework.errors import ConfigError, DataError, Problem
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def show(arguments: argparse.Namespace) -> None:
     from mlframework.face import load
     from mlframework.runs import RunDir
 
-    run = RunDir(Path(arguments.given[0]))
+    run = RunDir(run_folder(arguments.given[0], "predictions"))
     model = load(run.path)
     config = decode(ExperimentConfig, yaml.read(run.config))
     _check(arguments, config)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mlframework.cli import console
 from mlframework.cli.modes.drawn import report
+from mlframework.cli.modes.named import run_folder
 
 
 def show(arguments: argparse.Namespace) -> None:
@@ -16,7 +16,7 @@ def show(arguments: argparse.Namespace) -> None:
     from mlframework.visualise.run_plots import uses_outputs
     from mlframework.visualise.run_view import RunView
 
-    view = RunView.of(Path(arguments.given[0]))
+    view = RunView.of(run_folder(arguments.given[0], "run"))
     if uses_outputs(view, arguments.plot_type) and must_compute(view.run):
         console.err().print(
             f"{view.run.path} has no outputs_val.npz: the model and its data are built anew to compute it, which takes longer"
