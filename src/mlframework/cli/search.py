@@ -117,7 +117,6 @@ def _main() -> None:
     )
     read = read_config(arguments.config, overrides, at_once=workers.at_once, threads=workers.threads)
     require_search(read)
-    tracking.check(arguments, read.config.tracking)
     if arguments.print_config:
         console.out().print(print_config(read), end="", markup=False, soft_wrap=True)
         return

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mlframework.errors import ConfigError, Problem
+from mlframework.errors import ConfigError
 
 if TYPE_CHECKING:
     from mlframework.config.yaml import Document
@@ -36,15 +36,16 @@ def add_overrides(arguments: argparse.Namespace, overrides: dict[str, str]) -> N
         overrides[_EXPERIMENT] = json.dumps(arguments.experiment_name)
 
 
-def check(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
-    """Refuse an experiment's name where nothing is recorded.
+def check(overrides: Mapping[str, str], tracking: TrackingConfig) -> None:
+    """Refuse settings of MLflow where nothing is recorded, as `read_config` does where there is a config to read.
 
     Raises:
         ConfigError: MLflow is not asked for.
     """
-    if arguments.experiment_name is not None and not tracking.mlflow.enabled:
-        what = "names MLflow's experiment, and nothing is recorded there; add --mlflow-tracking"
-        raise ConfigError([Problem("command line", "--experiment-name", what)])
+    from mlframework.training.tracking.mlflow.settings import unused
+
+    if problems := unused(overrides, tracking.mlflow):
+        raise ConfigError(problems)
 
 
 def with_tracking(document: Document, overrides: Mapping[str, str]) -> Document:

@@ -73,7 +73,6 @@ def _main() -> None:
     from mlframework.search.read import print_config, read_config
 
     read = read_config(arguments.config, overrides, arguments.hyperparameters)
-    tracking.check(arguments, read.config.tracking)
     if arguments.print_config:
         console.out().print(print_config(read), end="", markup=False, soft_wrap=True)
         return None
@@ -183,7 +182,7 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
         raise ConfigError([Problem(str(run.path), "", what)])
     document = tracking.with_tracking(with_processes(yaml.read(run.config), overrides), overrides)
     config = decode(ExperimentConfig, document)
-    tracking.check(arguments, config.tracking)
+    tracking.check(overrides, config.tracking)
     require_trackers(config.tracking)
     epochs, folds = final_epochs(run), marked_folds(run)
     done = run.read_result()

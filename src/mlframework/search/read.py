@@ -24,6 +24,7 @@ from mlframework.search.objectives import main_metric, objective_metrics
 from mlframework.search.parameters import Parameter
 from mlframework.search.space import Space, build_space, undecided
 from mlframework.search.warm_start import point
+from mlframework.training.tracking.mlflow.settings import unused
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def read_config(
     conflicts = in_space if in_space and not _in_space_as_written(written, overrides) else []
     if config is None or in_space != conflicts:
         raise ConfigError(sorted([*problems, *_contradiction(document, problems), *in_space], key=reading_order))
+    if idle_tracking := unused(overrides, config.tracking.mlflow):
+        raise ConfigError(idle_tracking)
     # Where the overrides leave the space without meaning, nothing of it is idle by itself.
     idle = [] if conflicts else [f"search.search_space.{key}" for key in parameters if key not in space.parameters]
     conflicts += [

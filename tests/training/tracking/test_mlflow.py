@@ -14,7 +14,7 @@ import pytest
 
 import mlframework
 from mlframework.config import yaml
-from mlframework.errors import MissingExtraError
+from mlframework.errors import ConfigError, MissingExtraError
 from mlframework.experiment import ExperimentConfig, load_data, start_run, train
 from mlframework.folds import CrossValidation
 from mlframework.learners.base import Learner
@@ -117,6 +117,36 @@ def test_the_options_name_the_experiment(mlflow: Recorded) -> None:
     assert [run.info.run_name for run in mlflow.runs("mine")] == ["tiny"], "what is tracked is no part of the name"
     end = run_here(["ml-train", "--config", "config.yaml", "--experiment-name", "mine"])
     assert (end.code, "add --mlflow-tracking" in end.err) == (2, True), end
+
+
+@pytest.mark.parametrize(
+    "command", ["ml-train --config config.yaml", "ml-search --config config.yaml", "ml-train --resume runs/a"]
+)
+@pytest.mark.parametrize(
+    "key", ["register_model true", "registered_name mine", "tracking_uri http://127.0.0.1:9", "experiment e"]
+)
+def test_a_setting_that_would_do_nothing_is_refused(here: Path, command: str, key: str) -> None:
+    write_config({"tracking.mlflow.register_model": True})  # in the file it may stand prepared
+    if "--resume" in command:
+        RunDir(Path("runs/a")).path.mkdir(parents=True)
+        start_run(RunDir(Path("runs/a")), config_of({})[1])
+    end = run_here([*command.split(), *f"--tracking.mlflow.{key}".split()])
+    assert end.code == 2, end
+    assert (
+        f"tracking.mlflow.{key.split()[0]}: is MLflow's, and nothing is recorded there; add --mlflow-tracking"
+        in end.err
+    )
+    assert not Path("runs").exists() or "--resume" in command
+
+
+def test_python_refuses_them_as_well(here: Path) -> None:
+    write_config({})
+    section: list[Tree] = [{"tracking.mlflow.register_model": True}, {"tracking.mlflow": {"register_model": True}}]
+    for overrides in (*section, {"register_model": True}):
+        with pytest.raises(ConfigError, match="nothing is recorded there"):
+            mlframework.train("config.yaml", **overrides)
+    assert mlframework.load_config("config.yaml", **{"tracking.mlflow.enabled": False})
+    assert not Path("runs").exists()
 
 
 def test_a_resume_goes_on_in_the_same_run(mlflow: Recorded) -> None:

@@ -1,11 +1,13 @@
 """The `tracking.mlflow:` section of the config. MLflow is not imported here."""
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from mlframework.config.base import Config
 from mlframework.config.secrets import masked
+from mlframework.errors import Problem
 
 _SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
 
@@ -34,6 +36,29 @@ class MlflowConfig(Config):
                 "(MLflow has given up its plain folders)"
             )
         return uri
+
+
+def unused(overrides: Mapping[str, Any], settings: MlflowConfig) -> list[Problem]:
+    """Return what is wrong with overrides of this section where nothing is recorded: they would do nothing.
+
+    Args:
+        overrides: dotted key to value. What stands in a file may be prepared there, and is none.
+        settings: what they come to.
+    """
+    if settings.enabled:
+        return []
+    what = "is MLflow's, and nothing is recorded there; add --mlflow-tracking, or set tracking.mlflow.enabled to true"
+    named = (key for key in _keys(overrides) if key.startswith("tracking.mlflow.") and key != "tracking.mlflow.enabled")
+    return [Problem("command line", key, what) for key in named]
+
+
+def _keys(overrides: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys of overrides; of this section as a whole, those in it."""
+    for key, value in overrides.items():
+        if key in ("tracking", "tracking.mlflow") and isinstance(value, Mapping):
+            yield from _keys({f"{key}.{name}": inner for name, inner in value.items()})
+        else:
+            yield key
 
 
 _known: dict[str, str] = {}
