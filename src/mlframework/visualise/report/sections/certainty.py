@@ -12,6 +12,7 @@ from mlframework.search.confirm import Candidate, Confirmation, verdicts
 from mlframework.search.results import TrialRecord
 from mlframework.visualise.report.charts import Chart
 from mlframework.visualise.report.source import Source
+from mlframework.visualise.report.ties import equals, finer, is_at_bound
 from mlframework.visualise.report.words import count_of, short
 from mlframework.visualise.search_plots import confirm, folds
 
@@ -107,6 +108,9 @@ def _without_seeds(source: Source) -> tuple[str, str]:
         ), ""
     top = source.ranked[:2]
     ahead = abs((top[0].value or 0.0) - (top[1].value or 0.0)) if len(top) > 1 else None
+    if ties := equals(top[0], source.ranked):
+        spread = f"Its {len(best.parts)} folds or repeats differ by a standard deviation of {short(best.std)}. "
+        return (spread if best.std is not None else "") + _tied(source, 1 + len(ties)), remedy
     if best.std is not None:
         n = len(best.parts)
         noise = f"Its {n} folds or repeats differ by a standard deviation of {short(best.std)}"
@@ -115,7 +119,7 @@ def _without_seeds(source: Source) -> tuple[str, str]:
         error = best.std / n**0.5
         word = "less" if ahead < error else "more"
         return (
-            f"{noise}, so its mean is known to about ± {short(error)}. It is {short(ahead)} ahead of the next trial, "
+            f"{noise}, so its mean is known to about ± {short(error)}. It is {short(ahead)} ahead of {_next(top[1])}, "
             + (
                 f"{word} than that: {'the order of the two may be luck' if ahead < error else 'the order is likely to hold'}."
             ),
@@ -124,19 +128,35 @@ def _without_seeds(source: Source) -> tuple[str, str]:
     if ahead is None:
         return "There is one complete trial, trained once: neither its luck nor its rank can be judged.", remedy
     return (
-        f"Each trial was trained once, with one seed, so this study cannot tell luck from merit. The best is {short(ahead)} "
-        f"ahead of the next trial{_typical(source)}. The best of many trials is partly lucky: expect a somewhat worse value "
-        "with another seed."
+        f"Each trial was trained once, with one seed, so this study cannot tell luck from merit. The best has "
+        f"{short(top[0].value)}, {short(ahead)} ahead of {_next(top[1])}{_typical(source)}. The best of many trials is "
+        "partly lucky: expect a somewhat worse value with another seed."
     ), remedy
 
 
+def _tied(source: Source, count: int) -> str:
+    """Say that the order of trials with one value is none."""
+    best = source.ranked[0]
+    other = finer(source.view.metric) if is_at_bound(source.view.metric, best.value) else ""
+    what = f"further seeds, or a search by {other}, can" if other else "further seeds can"
+    return (
+        f"{count} trials have the best value, {short(best.value)}: this study does not say which of them is the best; {what}. "
+        "The best of many trials are partly lucky, too: expect a somewhat worse value with another seed."
+    )
+
+
+def _next(record: TrialRecord) -> str:
+    return f"the next trial, {record.number} with {short(record.value)}"
+
+
 def _typical(source: Source) -> str:
-    """Compare the lead with the steps between the other good trials."""
-    values = sorted(source.view.badness(record.value) for record in source.ranked if record.value is not None)
-    steps = [b - a for a, b in pairwise(values[1 : _TOP + 1])]
-    if len(steps) < 3:
+    """Set the lead beside the steps between the other good trials, which stand in the table."""
+    rest = [record for record in source.ranked[1:_TOP] if record.value is not None]
+    steps = [abs((a.value or 0.0) - (b.value or 0.0)) for a, b in pairwise(rest)]
+    if len(steps) < 2:
         return ""
-    return f"; the next few lie {short(median(steps))} apart"
+    told = ", ".join(short(round(step, 12)) for step in steps[:-1])
+    return f"; from there to trial {rest[-1].number} the steps are {told} and {short(round(steps[-1], 12))}"
 
 
 def _runners_up(source: Source) -> list[RunnerUp]:

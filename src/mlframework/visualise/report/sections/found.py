@@ -147,9 +147,10 @@ def _tiles(source: Source, best: TrialRecord, others: Sequence[Compared]) -> lis
             (f"{view.metric} in the search", short(source.value(best)), f"trial {best.number}, to {view.direction}"),
             ("with further seeds", short(mean), "what to expect of it"),
         ]
-    if others:
-        nearest = others[-1]
-        tiles.append((f"better than {nearest.what}", short(nearest.gain), f"which had {short(nearest.value)}"))
+    beaten = [other for other in others if other.gain > 0]
+    if beaten:
+        last = beaten[-1]
+        tiles.append((f"better than {last.what}", short(last.gain), f"trial {last.number} had {short(last.value)}"))
     tiles.append(("trials", str(len(source.own)), ended))
     seconds = sum(record.seconds or 0.0 for record in source.trained)
     tiles.append(("time in trials", duration(seconds), f"{sum(each.epochs for each in source.trained):,} epochs"))
