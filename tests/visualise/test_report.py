@@ -95,7 +95,7 @@ def test_the_best_is_compared_with_the_first_and_the_median(tmp_path: Path) -> N
 def test_without_further_seeds_it_says_that_luck_is_not_known(tmp_path: Path) -> None:
     data = report(made(0.5, 0.9, 0.6), tmp_path).part("certainty").data
     assert "cannot tell luck from merit" in data.verdict
-    assert "0.3 ahead of the next trial" in data.verdict
+    assert "The best has 0.9, 0.3 ahead of the next trial, 2 with 0.6." in data.verdict
     assert [(each.number, round(each.behind, 6)) for each in data.runners_up] == [(1, 0.0), (2, 0.3), (0, 0.4)]
 
 
@@ -243,3 +243,37 @@ def test_results_json_is_not_said_to_have_what_only_the_page_has(tmp_path: Path)
     about = told[str(tmp_path / "results.json")]
     assert "every number" not in about
     assert "not what this page works out from them, such as importances" in about
+
+
+def test_the_lead_and_the_steps_after_it_can_be_followed_in_the_table(tmp_path: Path) -> None:
+    data = report(made(0.5, 0.9, 0.6, 0.75, 0.7, 0.4), tmp_path).part("certainty").data
+    assert (
+        "0.15 ahead of the next trial, 3 with 0.75; from there to trial 0 the steps are 0.05, 0.1 and 0.1."
+        in data.verdict
+    )
+    assert [each.number for each in data.runners_up] == [1, 3, 4, 2, 0]
+
+
+def test_a_tie_is_no_lead(tmp_path: Path) -> None:
+    page = report(made(1.0, 1.0, 0.5, 1.0), tmp_path)
+    verdict = page.part("certainty").data.verdict
+    assert "3 trials have the best value, 1" in verdict
+    assert "further seeds, or a search by val_loss, can" in verdict
+    assert "ahead" not in verdict
+    assert not [name for name, *_ in page.part("found").data.tiles if name.startswith("better than")]
+
+
+def test_the_tile_says_which_trial_it_compares_with(tmp_path: Path) -> None:
+    tiles = report(made(0.5, 0.9, 0.6, 0.7, 0.8), tmp_path).part("found").data.tiles
+    assert ("better than the median trial", "0.2", "trial 3 had 0.7") in tiles
+
+
+def test_a_page_without_intervals_of_importances_says_why(tmp_path: Path) -> None:
+    said = report(made(*(number / 10 for number in range(7))), tmp_path).part("importance").data.said
+    assert "Intervals take 10 finished trials, so there are none yet." in said
+
+
+def test_crosses_of_pruned_trials_are_explained_in_pairs(tmp_path: Path) -> None:
+    values = [number / 10 for number in range(6)]
+    assert "A grey cross is a pruned trial" in report(made(*values, None), tmp_path).part("contours").data.said
+    assert "cross" not in report(made(*values), tmp_path).part("contours").data.said

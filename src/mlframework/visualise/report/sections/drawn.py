@@ -221,9 +221,11 @@ def contours(source: Source) -> Drawn | None:
     if not found:
         raise Absent(reason or "No two parameters are in one finished trial.")
     better = "higher" if view.direction == "maximize" else "lower"
+    pruned = " A grey cross is a pruned trial, which counts for no average." if view.pruned else ""
     return Drawn(
         f"What two parameters do together: {view.metric}, averaged over the finished trials near by ({better} is better, and has "
-        "the stronger colour). Where nothing was tried, nothing is drawn. A dot is a finished trial, the star is the best.",
+        "the stronger colour). Where nothing was tried, nothing is drawn. A dot is a finished trial, the star is the best."
+        f"{pruned}",
         found,
         small=True,
     )

@@ -97,6 +97,8 @@ def _said(source: Source, top: Share, shares: Sequence[Share]) -> str:
     if top.low is None:
         if n >= FEWEST:
             said += " A parameter is in so few trials that no interval can be given."
+        else:
+            said += f" Intervals take {FEWEST} finished trials, so there are none yet."
         return said
     rivals = [each.label for each in shares[1:] if each.high is not None and each.high >= top.low]
     if rivals:
