@@ -248,6 +248,20 @@ def test_an_axis_can_be_brushed_and_the_table_follows(seen: Seen, report: Report
     assert len(column(seen, 1)) == len(report.trials)
 
 
+def test_the_filter_takes_spaces_and_says_what_it_does_not_understand(seen: Seen, report: Report) -> None:
+    def said(text: str) -> str:
+        seen.page.fill("#filter", text)
+        return seen.page.locator("#rows-shown[role=status]").inner_text()
+
+    every = f"{len(report.trials)} trials"
+    assert said("epochs >= 4") == said("epochs>=4") != every
+    assert said("best epoch<3 complete") == said("complete best_epoch < 3") != said("complete")
+    assert (said("foo>3"), said("seconds>")) == (f"{every}; no column foo", f"{every}; seconds> lacks a value")
+    assert said("seconds>few") == f"{every}; seconds> takes a number, not few"
+    assert said("complete foo=1") == f"{said('complete')}; no column foo"
+    assert said("") == every
+
+
 def test_the_theme_is_switched_and_charts_follow(seen: Seen) -> None:
     colour = "getComputedStyle(document.querySelector('[data-chart=history] .xtick text')).fill"
     light = seen.page.evaluate(colour)

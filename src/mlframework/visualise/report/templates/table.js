@@ -43,17 +43,39 @@ const Trials = (() => {
     return sorted.down ? -order : order;
   }
 
-  function term(text) {
-    const found = /^([^<>=!]+)(<=|>=|!=|=|<|>)(.+)$/.exec(text);
-    const number = found ? names.get(found[1].toLowerCase()) : undefined;
-    if (number === undefined) {
-      const wanted = text.toLowerCase();
-      return row => row.some(cell => cell !== null && String(cell).toLowerCase().includes(wanted));
+  // A heading may have spaces, and so may the room around a sign; the longest heading counts.
+  const escaped = [...names.keys()].sort((a, b) => b.length - a.length).map(name => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  const COMPARED = new RegExp(`(${[...escaped, "[^\\s<>=!]+"].join("|")})\\s*(<=|>=|!=|=|<|>)\\s*(\\S*)`, "iy");
+
+  // Returns what a row has to pass, and what cannot be understood, which keeps no row back.
+  function understood(text) {
+    const kept = [], faults = [];
+    for (let start = 0; start < text.length;) {
+      COMPARED.lastIndex = start;
+      const found = COMPARED.exec(text);
+      const part = found ? found[0] : /^\S*/.exec(text.slice(start))[0];
+      if (part) {
+        const [keeps, fault] = found ? comparison(found) : [has(part), null];
+        if (fault) faults.push(fault); else kept.push(keeps);
+      }
+      start += Math.max(1, part.length);
     }
-    const [, , sign, wanted] = found;
-    const isNumber = columns[number].number && wanted.trim() !== "" && !Number.isNaN(Number(wanted));
+    return [kept, faults];
+  }
+
+  function has(text) {
+    const wanted = text.toLowerCase();
+    return row => row.some(cell => cell !== null && String(cell).toLowerCase().includes(wanted));
+  }
+
+  function comparison([text, name, sign, wanted]) {
+    const number = names.get(name.toLowerCase());
+    if (number === undefined) return rows.some(has(text)) ? [has(text), null] : [null, `no column ${name}`];
+    if (wanted === "") return [null, `${name}${sign} lacks a value`];
+    const isNumber = columns[number].number;
     const value = isNumber ? Number(wanted) : wanted.toLowerCase();
-    return row => {
+    if (Number.isNaN(value)) return [null, `${name}${sign} takes a number, not ${wanted}`];
+    return [row => {
       const cell = row[number];
       if (cell === null) return sign === "!=";
       const own = isNumber ? cell : String(cell).toLowerCase();
@@ -65,7 +87,7 @@ const Trials = (() => {
         case "!=": return own !== value;
         default: return own === value;
       }
-    };
+    }, null];
   }
 
   function line(row) {
@@ -86,7 +108,7 @@ const Trials = (() => {
   }
 
   function show() {
-    const terms = input.value.trim().split(/\s+/).filter(Boolean).map(term);
+    const [terms, faults] = understood(input.value.trim());
     shown = rows.filter(row => (!brushed || brushed.has(row[at.number])) && terms.every(keeps => keeps(row)));
     if (sorted.column !== null) shown = [...shown].sort(compare);
     body.replaceChildren(...shown.slice(0, limit).map(line));
@@ -96,7 +118,7 @@ const Trials = (() => {
     });
     const word = rows.length === 1 ? "trial" : "trials";
     const many = shown.length === rows.length ? `${rows.length} ${word}` : `${shown.length} of ${rows.length} ${word}`;
-    said.textContent = shown.length > limit ? `${many}, the first ${limit} are shown` : many;
+    said.textContent = [shown.length > limit ? `${many}, the first ${limit} are shown` : many, ...faults].join("; ");
     more.hidden = all.hidden = shown.length <= limit;
     more.textContent = `Show ${Math.min(STEP, shown.length - limit)} more`;
   }
