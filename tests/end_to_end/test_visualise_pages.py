@@ -112,6 +112,12 @@ def test_what_is_named_twice_is_compared_once(command: Command) -> None:
         ("compare runs/tiny runs/slow --users u", "--users: is for --mode predictions only"),
         ("data", "CONFIG: is needed: the config's file"),
         ("data none.yaml", "none.yaml"),
+        (
+            "data table.csv",
+            "table.csv: is a table; --mode data wants a config of it, which this writes: ml-init-config",
+        ),
+        ("data runs", "runs: is a folder; --mode data wants a config"),
+        ("data runs/tiny", "runs/tiny: is a folder; name the config file in it: runs/tiny/config.yaml"),
         ("data config.yaml config.yaml", "CONFIG: one is drawn at a time, got 2"),
         ("data config.yaml --samples 0", "should be a whole number from 1, got '0'"),
         ("predictions", "RUN: is needed: the run's folder"),
