@@ -13,6 +13,7 @@ from mlframework.visualise.compare_runs import curves
 from mlframework.visualise.compare_runs.differences import Comparison, compare
 from mlframework.visualise.compare_runs.page import folder_name, write_comparison
 from mlframework.visualise.compare_runs.sides import names_of, read_sides, settings_of
+from mlframework.visualise.wording import six_digits
 from support.browser import chromium, opened
 
 Tree = dict[str, Any]
@@ -76,6 +77,30 @@ def test_only_what_differs_is_listed_with_defaults_written_out(make_run: MakeRun
     assert texts(found)["optimizer.lr"] == ("0.1", "0.2")
     assert found.surroundings == ()
     assert found.notes == ()
+
+
+def test_a_searched_number_is_shown_in_six_digits_and_kept_exact(make_run: MakeRun, tmp_path: Path) -> None:
+    def with_lr(name: str, lr: float) -> Path:
+        return make_run(name, [0.5], changed(optimizer={"type": "sgd", "lr": lr}))
+
+    runs = [with_lr("a", 0.13677843416434182), with_lr("b", 1.2345678901e-05), with_lr("c", 0.05)]
+    found = compare(read_sides(runs))
+    assert texts(found)["optimizer.lr"] == ("0.136778", "1.23457e-05", "0.05")
+    write_comparison(found, None, tmp_path / "there", ["html"])
+    page = (tmp_path / "there/comparison.html").read_text()
+    assert '<td class="number" title="0.13677843416434182">0.136778</td>' in page
+    assert '<td class="number">0.05</td>' in page
+    # What differs does not look the same.
+    near = compare(read_sides([runs[0], with_lr("d", 0.1367784)]))
+    assert texts(near)["optimizer.lr"] == ("0.13677843416434182", "0.1367784")
+
+
+def test_only_numbers_are_shortened() -> None:
+    shown = {
+        "[0.123456789, 2]": "[0.123457, 2]", "3.11.4": "3.11.4", "2024.1234567": "2024.12", "1234567890123": "1234567890123",
+        "123e4567890": "123e4567890", "runs/0.123456789": "runs/0.123456789", "0.10": "0.10", "-": "-", "1.0": "1.0",
+    }  # fmt: skip
+    assert {text: six_digits(text) for text in shown} == shown
 
 
 def test_results_are_all_listed_and_the_best_is_marked(make_run: MakeRun) -> None:

@@ -19,6 +19,7 @@ def view(tmp_path: Path) -> RunView:
     """A run of three epochs, the second its best, with a mistake; its data is not there."""
     folder = tmp_path / "pets & <b>co"
     config = "name: pets\ndata: {type: table, path: gone.csv, target: y}\nmodel: {architecture: mlp}\nmetric: val_acc\nseed: 7\n"
+    config += "optimizer: {type: sgd, lr: 0.13677843416434182}\n"
     said_of(folder, [0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], NAMES, config=config)
     epochs = [
         {"epoch": n, "val_acc": acc, "train_loss": 1 / n, "seconds": 1.0} for n, acc in ((1, 0.5), (2, 0.75), (3, 0.6))
@@ -43,6 +44,7 @@ def test_the_page_has_the_figures_the_settings_the_reasons_and_the_commands(view
     assert "3 epochs in 3.0 s · best val_acc 0.75 (epoch 2)" in text
     assert "mistakes: needs gone.csv" in text and "Not drawn" in text
     assert re.search(r"seed.{0,40}<td>7</td>", text) and "started 2026-11-21 · Python 3.11.7" in text
+    assert '<td title="0.13677843416434182">0.136778</td>' in text
     assert "ml-train --resume &#x27;" in text, "the run has not ended, and its folder has a blank in its name"
     assert text.count("plotly.js v") == 1
     assert "<i>cat" not in text and "<b>co" not in text

@@ -5,7 +5,7 @@ What comes from data or files is escaped here, once: every function that takes a
 
 import base64
 import html
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -71,6 +71,7 @@ def table(
     strong: Collection[tuple[int, int]] = (),
     numbers: Collection[int] = (),
     wrong: Collection[tuple[int, int]] = (),
+    titles: Mapping[tuple[int, int], str] | None = None,
 ) -> str:
     """Return a table; its first column says what a row is, and stays where it is when the rest is scrolled.
 
@@ -81,6 +82,7 @@ def table(
         strong: (row, column) of the cells that stand out.
         numbers: columns whose cells stand at the right.
         wrong: (row, column) of the cells that stand out as mistakes.
+        titles: by (row, column), but for the first column, what the mouse shows of a cell.
     """
 
     def cell(row: int, column: int, text: str) -> str:
@@ -91,6 +93,8 @@ def table(
             shown = f"<strong>{shown}</strong>"
         looks = [*(["number"] if column in numbers else []), *(["long"] if len(text) > _LONG else [])]
         side = f' class="{" ".join(looks)}"' if looks else ""
+        if titles is not None and (row, column) in titles:
+            side += f' title="{escaped(titles[row, column])}"'
         return f'<th scope="row">{shown}</th>' if column == 0 else f"<td{side}>{shown}</td>"
 
     head = "".join(

@@ -12,7 +12,7 @@ from mlframework.visualise import style
 from mlframework.visualise.page import Section, chart, notice, page, paragraph, table
 from mlframework.visualise.run_outputs import owner_of
 from mlframework.visualise.run_view import RunView, standing
-from mlframework.visualise.wording import short
+from mlframework.visualise.wording import short, six_digits
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -93,7 +93,10 @@ def _settings(view: RunView) -> Iterator[Section]:
     except ConfigError as error:
         yield Section("Settings", [notice(str(error))])
         return
-    blocks = [table(["setting", "value"], list(_leaves(tree, "")), "Settings of the run")]
+    settings = list(_leaves(tree, ""))
+    rows = [(key, six_digits(value)) for key, value in settings]
+    exact = {(at, 1): value for at, (_, value) in enumerate(settings) if rows[at][1] != value}
+    blocks = [table(["setting", "value"], rows, "Settings of the run", titles=exact)]
     if owner.environment.is_file():
         about = read_json(owner.environment)
         told = [f"started {about['started']}"] if "started" in about else []

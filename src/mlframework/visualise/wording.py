@@ -1,6 +1,7 @@
 """The words in and around the search plots: subtitles, hover texts, and why a plot cannot be drawn."""
 
 import html
+import re
 from typing import TYPE_CHECKING
 
 from mlframework.errors import PlotError
@@ -9,12 +10,27 @@ from mlframework.visualise.study_view import StudyView, is_feasible, last_value
 if TYPE_CHECKING:
     import optuna
 
+_DECIMAL = re.compile(r"-?(\d+\.\d+)(e[+-]?\d+)?")
+_NUMBERS = re.compile(r"\[?-?\d[\d.e+\-, ]*\]?")  # one, or a list of them
+
 
 def short(value: object) -> str:
     """Write a value in few characters: numbers in four digits (1e-5, not 1e-05), everything else as it is."""
     if isinstance(value, float):
         return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
     return str(value)
+
+
+def six_digits(text: str) -> str:
+    """Write the numbers of a setting in six significant digits, to be looked at: 0.136778; other text stays as it is."""
+    if _NUMBERS.fullmatch(text) is None:
+        return text
+
+    def shorter(found: re.Match[str]) -> str:
+        n_digits = len(found[1].replace(".", "").lstrip("0"))
+        return f"{float(found[0]):.6g}" if n_digits > 6 else found[0]  # 0.10 may be a version
+
+    return _DECIMAL.sub(shorter, text)
 
 
 def count_of(number: int, noun: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mlframework.metrics import direction_of
 from mlframework.visualise.compare_runs.sides import Side, settings_of
 from mlframework.visualise.run_view import duration
-from mlframework.visualise.wording import short
+from mlframework.visualise.wording import short, six_digits
 
 Value = float | str | None
 
@@ -28,7 +28,9 @@ class Row:
 
     def texts(self) -> tuple[str, ...]:
         """Return the values as they are shown."""
-        return tuple("–" if value is None else self._text(value) for value in self.values)
+        shown = tuple("–" if value is None else self._text(value) for value in self.values)
+        brief = tuple(map(six_digits, shown))
+        return brief if len(set(brief)) == len(set(shown)) else shown  # else what differs would look the same
 
     def _text(self, value: float | str) -> str:
         return duration(value) if self.key == "seconds" and isinstance(value, float) else short(value)

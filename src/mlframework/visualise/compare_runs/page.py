@@ -99,7 +99,13 @@ def _page(comparison: Comparison, charts: Sequence[str], left_out: Sequence[str]
 
 def _table(comparison: Comparison, rows: Sequence[Row], caption: str) -> str:
     strong = {(at, 1 + run) for at, row in enumerate(rows) for run in row.best}
+    exact = {
+        (at, run): value
+        for at, row in enumerate(rows)
+        for run, (value, text) in enumerate(zip(row.values, row.texts(), strict=True), 1)
+        if isinstance(value, str) and value != text
+    }
     return page.table(
         ["", *comparison.names], [[row.key, *row.texts()] for row in rows], caption, strong,
-        numbers=range(1, len(comparison.names) + 1),
+        numbers=range(1, len(comparison.names) + 1), titles=exact,
     )  # fmt: skip
