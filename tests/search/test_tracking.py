@@ -158,7 +158,11 @@ def test_a_death_of_the_search_loses_no_ends(mlflow: Recorded) -> None:
 def test_confirmations_hang_below_the_study_and_a_comparison_is_a_tree_a_study(mlflow: Recorded) -> None:
     told = {"tracking.mlflow.enabled": True, "tracking.mlflow.tracking_uri": mlflow.uri, "search.n_trials": 1}
     write_config({**told, "search.confirm": {"top_k": 1, "seeds": 2}})
-    assert run_here(["ml-search", "--config", "config.yaml"]).code == 0
+    end = run_here(["ml-search", "--config", "config.yaml"])
+    assert (end.code, f"MLflow: recorded in experiment 'tiny' at {mlflow.uri}   look: mlflow ui" in end.out) == (
+        0,
+        True,
+    ), end
     parent, below = trials(mlflow)
     kinds = [run.data.tags["mlframework.kind"] for run in below]
     assert sorted(kinds) == ["confirmation", "confirmation", "trial"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlframework.cli import console
 from mlframework.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,6 +48,24 @@ def check(overrides: Mapping[str, str], tracking: TrackingConfig) -> None:
 
     if problems := unused(overrides, tracking.mlflow):
         raise ConfigError(problems)
+
+
+def say_recorded(name: str, tracking: TrackingConfig, folder: Path, command: str) -> None:
+    """Say where a run or a study was recorded, and where its model is registered; nothing where it is not to be.
+
+    Args:
+        name: the config's.
+        tracking: its section on tracking.
+        folder: of the run or study.
+        command: that sends what is left.
+    """
+    if not tracking.mlflow.enabled:
+        return
+    from mlframework.training.tracking.mlflow.told import recorded_lines
+    from mlframework.training.tracking.mlflow.tracker import Target
+
+    for line in recorded_lines(Target.of(tracking.mlflow, name), folder, command):
+        console.out().print(line, soft_wrap=True)
 
 
 def with_tracking(document: Document, overrides: Mapping[str, str]) -> Document:

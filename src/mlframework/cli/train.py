@@ -122,6 +122,8 @@ def _select(config: ExperimentConfig, run: RunDir, is_final: bool) -> RunResult:
         f"{result.reason}: best {result.metric} {result.value:.6g} at epoch {result.best_epoch} of {result.last_epoch}, "
         f"{result.seconds:.1f} s\nrun: {run.path}   curves: tensorboard --logdir {RUNS}"
     )
+    if is_final:
+        _say_recorded(config, run)
     return result
 
 
@@ -153,6 +155,11 @@ def _refit(config: ExperimentConfig, run: RunDir, num_epochs: int) -> None:
     final = run_final(config, splits, run, num_epochs, [ProgressBar(screen, num_epochs)])
     screen.print("test: " + "  ".join(f"{name} {value:.6g}" for name, value in final.test_metrics.items()))
     screen.print(f"run: {run.path}   opened the test split: {run.test_ledger}   artifact: {run.artifacts}")
+    _say_recorded(config, run)
+
+
+def _say_recorded(config: ExperimentConfig, run: RunDir) -> None:
+    tracking.say_recorded(config.name, config.tracking, run.path, f"ml-train --resume {run.path}")
 
 
 def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None:
@@ -195,6 +202,7 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
         elif folds is None:
             is_final = not (run.path.parent / f"{run.path.name}-final").is_dir()
             publish_run(config, config.tracking, run, is_final)  # what its trackers have missed
+            _say_recorded(config, run)
         return
     for line in replay.changed_data(run, document.tree, arguments.accept_data_change):
         console.out().print(f"changed since: {line}")

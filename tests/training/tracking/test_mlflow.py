@@ -107,6 +107,10 @@ def test_a_run_has_its_settings_its_curves_and_its_files(mlflow: Recorded) -> No
     result = json.loads((folder / "result.json").read_text())
     assert mlflow.curve(found, "best/val_loss") == [(result["best_epoch"], result["value"])]
     assert mlflow.artifacts(found) == {"config.yaml", "result.json", "environment.json"}
+    assert (
+        f"MLflow: recorded in experiment 'tiny' at {mlflow.uri}   look: mlflow ui --backend-store-uri {mlflow.uri}\n"
+        in end.out
+    )
     assert found.data.tags["mlflow.user"] and found.data.tags["mlflow.source.name"]
 
 
@@ -232,12 +236,20 @@ def test_folds_are_curves_of_one_run(mlflow: Recorded) -> None:
 
 def test_a_server_that_is_away_changes_nothing(mlflow: Recorded) -> None:
     """What it missed stands in the folder, and goes to the server that the next command names."""
-    write_config(to(SILENT))
+    write_config(to(SILENT, register_model=True))
     with warnings.catch_warnings(record=True):
         end = run_here(["ml-train", "--config", "config.yaml"])
     assert end.code == 0, end
     assert f"MLflow at {SILENT} does not answer" in end.err
     assert "this sends the rest: ml-train --resume runs/tiny" in end.err
+    assert (
+        f"not all of it is recorded yet in experiment 'tiny' at {SILENT}; it is kept in runs/tiny, and sent by:"
+        in end.out
+    )
+    assert (
+        "not registered yet: tiny; its model is kept in runs/tiny, and registered by: ml-train --resume runs/"
+        in end.out
+    )
     write_config({})
     assert run_here(["ml-train", "--config", "config.yaml"]).code == 0
     runs = [[json.loads(line) for line in Path(f"runs/{name}/metrics.jsonl").read_text().splitlines()] for name in
@@ -247,10 +259,12 @@ def test_a_server_that_is_away_changes_nothing(mlflow: Recorded) -> None:
             without[name] for name in ("train_loss", "val_loss")
         ]
     end = run_here(["ml-train", "--resume", "runs/tiny", "--tracking.mlflow.tracking_uri", mlflow.uri])
-    assert (end.code, end.err) == (0, "")
+    assert (end.code, "MLflow at" in end.err) == (0, False), end
+    assert f"MLflow: recorded in experiment 'tiny' at {mlflow.uri}" in end.out
+    assert "registered tiny version 1 (champion)\n" in end.out
     found = mlflow.run("tiny", "tiny")
     assert mlflow.has_the_curves_of(found, Path("runs/tiny/metrics.jsonl"))
-    assert mlflow.artifacts(found) == {"config.yaml", "result.json", "environment.json"}
+    assert mlflow.artifacts(found) == {"config.yaml", "result.json", "environment.json", "model"}
 
 
 def test_a_run_that_was_deleted_there_is_said_once_and_left(mlflow: Recorded) -> None:
@@ -374,7 +388,12 @@ def test_a_registered_recommender_says_the_same(mlflow: Recorded, planted: dict[
 
 def test_only_the_final_model_of_a_final_run_is_registered(mlflow: Recorded) -> None:
     write_config(to(mlflow, register_model=True, registered_name="best"))
-    assert run_here(["ml-train", "--config", "config.yaml", "--mode", "final"]).code == 0
+    end = run_here(["ml-train", "--config", "config.yaml", "--mode", "final"])
+    assert (end.code, end.out.count("MLflow: recorded"), end.out.count("registered best version 1 (champion)\n")) == (
+        0,
+        1,
+        1,
+    )
     settled(sender())
     (version,) = mlflow.client.search_model_versions("name='best'")
     final = mlflow.run("tiny", "tiny-final")

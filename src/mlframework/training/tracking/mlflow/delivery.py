@@ -272,7 +272,7 @@ def _model(delivery: Delivery, sent: Sent, event: Event) -> None:
 
     delivery.is_working = True
     try:
-        register(delivery.server.connect(), _id(sent), delivery.spool.folder, event["name"])
+        sent.version = register(delivery.server.connect(), _id(sent), delivery.spool.folder, event["name"])
     finally:
         delivery.is_working = False
 

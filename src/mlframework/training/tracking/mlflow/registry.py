@@ -26,16 +26,19 @@ _PACKAGES = {"recommender": ("mlframework", "numpy", "scipy", "pandas"), "image_
 _OF_TABLES = ("mlframework", "torch", "polars", "pandas")
 
 
-def register(client: MlflowClient, run_id: str, folder: Path, name: str) -> None:
+def register(client: MlflowClient, run_id: str, folder: Path, name: str) -> str | None:
     """Register the model of a run's folder as the newest version of a name; the alias `champion` moves to it.
 
     It may be called again after it was cut short: a run has one version.
+
+    Returns:
+        The version; None where the run has no model.
     """
     from mlflow.exceptions import MlflowException
 
     run = RunDir(folder)
     if not (run.artifacts / "model_meta.json").is_file():
-        return
+        return None
     versions = [each for each in client.search_model_versions(f"run_id='{run_id}'") if each.name == name]
     if not versions:
         with tempfile.TemporaryDirectory() as temporary:
@@ -45,6 +48,7 @@ def register(client: MlflowClient, run_id: str, folder: Path, name: str) -> None
             client.create_registered_model(name)
         versions = [client.create_model_version(name, f"runs:/{run_id}/{_IN_RUN}", run_id)]
     client.set_registered_model_alias(name, ALIAS, versions[0].version)
+    return str(versions[0].version)
 
 
 def _save(run: RunDir, folder: Path) -> None:

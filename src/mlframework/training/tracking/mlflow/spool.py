@@ -135,6 +135,7 @@ class Sent:
         run_id: MLflow's id of the run; None before it was made.
         position: bytes of the spool that are sent.
         mark: number of the best trial whose run is not marked as that yet.
+        version: of the model that was registered.
     """
 
     uri: str
@@ -142,13 +143,14 @@ class Sent:
     run_id: str | None = None
     position: int = 0
     mark: int | None = None
+    version: str | None = None
 
     @classmethod
     def read(cls, folder: Path, uri: str, experiment: str) -> Sent:
         """Return how far a folder's spool was sent to a place: not at all, where it was sent to another one."""
         try:
             content = read_json(folder / SENT)
-            found = cls(**{key: content[key] for key in cls.__dataclass_fields__})
+            found = cls(**{key: content[key] for key in cls.__dataclass_fields__ if key in content})
         except (RunError, KeyError, TypeError):
             return cls(uri, experiment)
         return found if (found.uri, found.experiment) == (uri, experiment) else cls(uri, experiment)
