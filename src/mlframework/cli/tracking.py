@@ -13,6 +13,8 @@ from mlframework.errors import ConfigError
 
 if TYPE_CHECKING:
     from mlframework.config.yaml import Document
+    from mlframework.experiment import ExperimentConfig
+    from mlframework.runs import RunDir
     from mlframework.training.config import TrackingConfig
 
 _ENABLED, _EXPERIMENT = "tracking.mlflow.enabled", "tracking.mlflow.experiment"
@@ -48,6 +50,31 @@ def check(overrides: Mapping[str, str], tracking: TrackingConfig) -> None:
 
     if problems := unused(overrides, tracking.mlflow):
         raise ConfigError(problems)
+
+
+def send_missed(config: ExperimentConfig, run: RunDir, is_final: bool, command: str) -> None:
+    """Send what MLflow has missed of a run that is finished, and say what that was.
+
+    Args:
+        config: the run's.
+        run: its folder.
+        is_final: whether its model is the final one.
+        command: that sends what is left then.
+    """
+    from mlframework.training.tracking.start import publish_run
+
+    if not config.tracking.mlflow.enabled:
+        return
+    from mlframework.training.tracking.mlflow.told import unsent
+    from mlframework.training.tracking.mlflow.tracker import Target
+
+    target = Target.of(config.tracking.mlflow, config.name)
+    before = unsent(target, run.path)
+    publish_run(config, config.tracking, run, is_final)
+    n_sent = before - unsent(target, run.path)
+    if n_sent > 0:
+        console.out().print(f"MLflow: sent {n_sent} entries of {run.path} that it had missed", soft_wrap=True)
+    say_recorded(config.name, config.tracking, run.path, command)
 
 
 def say_recorded(name: str, tracking: TrackingConfig, folder: Path, command: str) -> None:

@@ -169,7 +169,7 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
     from mlframework.final import final_epochs
     from mlframework.plans import marked_folds
     from mlframework.runs import RunDir
-    from mlframework.training.tracking.start import publish_run, require_trackers
+    from mlframework.training.tracking.start import require_trackers
 
     others = {
         "hyperparameters": arguments.hyperparameters is not None,
@@ -201,8 +201,7 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
             final_of(run, _select(config, run, is_final=False).best_epoch, f"{run.path.name}-final")
         elif folds is None:
             is_final = not (run.path.parent / f"{run.path.name}-final").is_dir()
-            publish_run(config, config.tracking, run, is_final)  # what its trackers have missed
-            _say_recorded(config, run)
+            tracking.send_missed(config, run, is_final, f"ml-train --resume {run.path}")
         return
     for line in replay.changed_data(run, document.tree, arguments.accept_data_change):
         console.out().print(f"changed since: {line}")

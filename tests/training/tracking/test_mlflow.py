@@ -21,7 +21,7 @@ from mlframework.learners.base import Learner
 from mlframework.plans import Folds
 from mlframework.runs import RunDir
 from mlframework.training.callbacks import History
-from mlframework.training.tracking.mlflow.sender import sender
+from mlframework.training.tracking.mlflow.sender import _plain, sender
 from mlframework.training.tracking.mlflow.settings import MlflowConfig
 from mlframework.training.tracking.mlflow.spool import SENT, Spool
 from support.fuzzing import run_here
@@ -240,7 +240,8 @@ def test_a_server_that_is_away_changes_nothing(mlflow: Recorded) -> None:
     with warnings.catch_warnings(record=True):
         end = run_here(["ml-train", "--config", "config.yaml"])
     assert end.code == 0, end
-    assert f"MLflow at {SILENT} does not answer" in end.err
+    assert f"MLflow at {SILENT} does not answer (connection refused); what it misses is kept" in end.err
+    assert "HTTPConnectionPool" not in end.err and "--tracking.mlflow.tracking_uri URI" in end.err
     assert "this sends the rest: ml-train --resume runs/tiny" in end.err
     assert (
         f"not all of it is recorded yet in experiment 'tiny' at {SILENT}; it is kept in runs/tiny, and sent by:"
@@ -262,6 +263,8 @@ def test_a_server_that_is_away_changes_nothing(mlflow: Recorded) -> None:
     assert (end.code, "MLflow at" in end.err) == (0, False), end
     assert f"MLflow: recorded in experiment 'tiny' at {mlflow.uri}" in end.out
     assert "registered tiny version 1 (champion)\n" in end.out
+    n_entries = len(Spool(Path("runs/tiny")).events())
+    assert f"MLflow: sent {n_entries} entries of runs/tiny that it had missed\n" in end.out
     found = mlflow.run("tiny", "tiny")
     assert mlflow.has_the_curves_of(found, Path("runs/tiny/metrics.jsonl"))
     assert mlflow.artifacts(found) == {"config.yaml", "result.json", "environment.json", "model"}
@@ -327,6 +330,23 @@ def test_half_a_line_is_left_for_later_and_ended_by_the_next(tmp_path: Path) -> 
     assert [event["kind"] for event in spool.events()] == ["run"]
     spool.append("status", status="FINISHED")
     assert [(event["kind"]) for event, _ in spool.after(whole)] == ["status"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "host='h': Max retries exceeded (Caused by NewConnectionError: [Errno 111] Connection refused)",
+            "connection refused",
+        ),
+        ("host='h': Max retries exceeded (Caused by NameResolutionError: Failed to resolve 'h')", "name not found"),
+        ("host='h': Max retries exceeded (Caused by ConnectTimeoutError: timed out)", "timed out"),
+        ("Max retries exceeded (SSLError)", "no secure connection: is its certificate valid?"),
+        ("database is locked", "database is locked"),
+    ],
+)
+def test_why_a_server_does_not_answer_is_said_in_plain_words(text: str, said: str) -> None:
+    assert _plain(ValueError(text)) == said
 
 
 # The registry

@@ -151,7 +151,7 @@ class Sender:
                 delivery.is_refused = True
                 _say(f"MLflow at {masked(delivery.server.uri)} takes nothing of {_shown(path)}: {_reason(error)}")
             else:
-                outage.note(_reason(error))
+                outage.note(_plain(error), has_ended=self._is_urgent)
         if delivery.is_closed and delivery.is_done:
             with self._lock:
                 if delivery.is_closed and delivery.is_done:
@@ -174,8 +174,13 @@ class _Outage:
     def is_pausing(self) -> bool:
         return time.monotonic() < self.next_try
 
-    def note(self, reason: str) -> None:
-        """Take note that it has not answered; say so once, if that lasts."""
+    def note(self, reason: str, has_ended: bool) -> None:
+        """Take note that it has not answered; say so once, if that lasts.
+
+        Args:
+            reason: why not.
+            has_ended: whether it is the end that waits for it.
+        """
         now = time.monotonic()
         self.n_failures += 1
         self._since = now if self._since is None else self._since
@@ -183,9 +188,10 @@ class _Outage:
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         if not self.is_said and now - self._since >= _SAID_AFTER:
             self.is_said = True
+            goes_on = "" if has_ended else "the training goes on, and "
             _say(
-                f"MLflow at {self._title} does not answer ({reason}); the training goes on, and what it misses is kept in the "
-                f"run's folder and sent later ({time.strftime('%H:%M:%S')})"
+                f"MLflow at {self._title} does not answer ({reason}); {goes_on}what it misses is kept in the run's folder "
+                f"and sent later ({time.strftime('%H:%M:%S')})"
             )
 
     def is_over(self, has_answered: bool) -> None:
@@ -201,7 +207,10 @@ def say_what_is_left(left: list[Path], command: str) -> None:
     """Warn of what could not be sent, with the command that sends it."""
     if left:
         folders = _shown(left[0]) + (f" and {len(left) - 1} other folders" if len(left) > 1 else "")
-        _say(f"MLflow has not had everything of {folders}; nothing is lost, this sends the rest: {command}")
+        _say(
+            f"MLflow has not had everything of {folders}; nothing is lost, this sends the rest: {command} "
+            "(tracking.mlflow.tracking_uri may name another server: --tracking.mlflow.tracking_uri URI)"
+        )
 
 
 def _say(text: str) -> None:
@@ -217,6 +226,22 @@ def _shown(path: Path) -> str:
 
 def _reason(error: Exception) -> str:
     return masked((str(error).strip() or type(error).__name__).splitlines()[0][:200])
+
+
+_PLAIN = {
+    "connection refused": ("connection refused",),
+    "name not found": ("failed to resolve", "name or service not known", "name resolution", "getaddrinfo"),
+    "timed out": ("timed out", "timeout"),
+    "no secure connection: is its certificate valid?": ("sslerror", "certificate"),
+    "no connection": ("max retries exceeded", "connection aborted", "unreachable"),
+}
+"""What is said of a server that does not answer, and by what in the error's text it is known."""
+
+
+def _plain(error: Exception) -> str:
+    """Return why a server does not answer, in plain words where there are any."""
+    text = str(error).lower()
+    return next((said for said, marks in _PLAIN.items() if any(mark in text for mark in marks)), _reason(error))
 
 
 def _is_final(error: Exception) -> bool:

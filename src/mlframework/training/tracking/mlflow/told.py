@@ -41,6 +41,12 @@ def recorded_lines(target: Target, folder: Path, command: str) -> Iterator[str]:
         )
 
 
+def unsent(target: Target, folder: Path) -> int:
+    """Return how many entries of a run's queue are not known to be sent to where it goes."""
+    sent = Sent.read(folder, masked(target.uri), target.experiment)
+    return len(Spool(folder).after(sent.position))
+
+
 def _is_sent(folder: Path, target: Target) -> bool:
     sent = Sent.read(folder, masked(target.uri), target.experiment)
     return sent.mark is None and sent.position > 0 and not Spool(folder).has_more(sent.position)
