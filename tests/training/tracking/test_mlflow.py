@@ -1,6 +1,7 @@
 """What MLflow has of real runs, in a database of its own: each test asks MLflow."""
 
 import json
+import os
 import re
 import sys
 import warnings
@@ -48,6 +49,7 @@ def mlflow(here: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rec
     sender().drop()
     package.set_tracking_uri(None)
     package.set_registry_uri(None)
+    os.environ.pop("MLFLOW_REGISTRY_URI", None)  # what set_registry_uri leaves behind for processes that are started
 
 
 def to(recorded: Recorded | str, **more: Any) -> Tree:
