@@ -206,7 +206,9 @@ def undisturbed(name: str) -> list[Any]:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("name", list(SAMPLERS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "BoTorchSampler")) for name in SAMPLERS]
+)
 def test_a_search_that_was_cut_in_two_is_the_undisturbed_one(
     name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

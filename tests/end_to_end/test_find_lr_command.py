@@ -100,6 +100,7 @@ def test_the_command_it_names_trains_at_that_rate_as_if_nothing_had_been_swept(m
     assert json.loads(epoch)["lr"] == lr
 
 
+@pytest.mark.slow
 def test_a_second_sweep_gets_a_folder_of_its_own_and_finds_the_same(ml_train: MlTrain, cancer: Tree) -> None:
     path = write(cancer)
     for _ in range(2):

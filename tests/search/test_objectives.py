@@ -209,7 +209,14 @@ def test_trials_are_pruned_by_one_of_several(sampler: str) -> None:
     assert [t.state.name.lower() for t in study.trials() if t.number in {r.number for r in counted}] == states
 
 
-@pytest.mark.parametrize("name", [name for name in PRUNERS if name not in ("none", "NopPruner", "PatientPruner")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ("HyperbandPruner", "PercentilePruner")))
+        for name in PRUNERS
+        if name not in ("none", "NopPruner", "PatientPruner")
+    ],
+)
 def test_a_pruner_decides_as_it_does_with_the_one_objective_alone(name: str) -> None:
     settings: dict[str, Any] = {"type": name}
     fields = PRUNERS[name].model_fields
