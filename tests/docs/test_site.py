@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 MKDOCS = ROOT / ".tools" / "docs" / "bin" / "mkdocs"
 SOME = [("index", False), ("getting-started/table", True), ("concepts/one-trainer", False), ("troubleshooting", True)]
 
+# It has an environment of its own, which needs a later Python than mlframework does; .ci/run builds the site before the tests.
 pytestmark = pytest.mark.skipif(not MKDOCS.is_file(), reason="mkdocs is not installed; `make site` does it")
 
 

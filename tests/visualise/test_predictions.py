@@ -200,7 +200,7 @@ def test_users_that_are_numbers_are_taken_as_numbers() -> None:
         users, items = (7, 11), (1,)
 
         def recommend(self, user_ids: Any, k: int) -> Any:
-            raise NotImplementedError
+            raise AssertionError("who is known is asked of the model's users: nothing is recommended")
 
     assert recommendations.known_users(Model(), ["11", "7"]) == [11, 7]
     with pytest.raises(DataError, match="users 12"):
