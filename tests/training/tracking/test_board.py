@@ -15,27 +15,12 @@ from tensorboard.util import tensor_util
 
 from mlframework.errors import Terminated, TrainingError
 from mlframework.experiment import ExperimentConfig, build_learner, load_data, train
-from mlframework.learners.base import Learner, Outputs
+from mlframework.learners.base import Outputs
 from mlframework.runs import RunDir
-from mlframework.training.callbacks import History
 from mlframework.training.tracking.findings import Pace, findings_of
+from support.ending import Ending
 
 MakeConfig = Callable[..., ExperimentConfig]
-
-
-class Ending:
-    """Ends a training after an epoch."""
-
-    def __init__(self, epoch: int, error: Exception) -> None:
-        self._epoch, self._error = epoch, error
-
-    def on_start(self, learner: Learner, history: History) -> None: ...
-
-    def on_epoch(self, learner: Learner, history: History) -> None:
-        if history.records[-1].epoch == self._epoch:
-            raise self._error
-
-    def on_end(self, learner: Learner, history: History, status: str) -> None: ...
 
 
 def read(run: RunDir) -> EventAccumulator:

@@ -18,13 +18,12 @@ from mlframework.config import yaml
 from mlframework.errors import ConfigError, MissingExtraError
 from mlframework.experiment import ExperimentConfig, load_data, start_run, train
 from mlframework.folds import CrossValidation
-from mlframework.learners.base import Learner
 from mlframework.plans import Folds
 from mlframework.runs import RunDir
-from mlframework.training.callbacks import History
 from mlframework.training.tracking.mlflow.sender import _plain, sender
 from mlframework.training.tracking.mlflow.settings import MlflowConfig
 from mlframework.training.tracking.mlflow.spool import SENT, Spool
+from support.ending import Ending
 from support.fuzzing import run_here
 from support.mlflow_runs import Recorded, database, settled, state_of
 from support.searches import tree, write_config, write_table
@@ -57,21 +56,6 @@ def to(recorded: Recorded | str, **more: Any) -> Tree:
     uri = recorded if isinstance(recorded, str) else recorded.uri
     settings = {"enabled": True, "tracking_uri": uri, **more}
     return {f"tracking.mlflow.{name}": value for name, value in settings.items()}
-
-
-class Cut:
-    """Ends a training after an epoch, as Ctrl-C or an error does."""
-
-    def __init__(self, epoch: int, error: BaseException) -> None:
-        self._epoch, self._error = epoch, error
-
-    def on_start(self, learner: Learner, history: History) -> None: ...
-
-    def on_epoch(self, learner: Learner, history: History) -> None:
-        if history.records[-1].epoch == self._epoch:
-            raise self._error
-
-    def on_end(self, learner: Learner, history: History, status: str) -> None: ...
 
 
 def config_of(changes: Tree) -> tuple[ExperimentConfig, Tree]:
@@ -158,7 +142,7 @@ def test_python_refuses_them_as_well(here: Path) -> None:
 def test_a_resume_goes_on_in_the_same_run(mlflow: Recorded) -> None:
     changes = {**to(mlflow), "training.num_epochs": 5}
     with pytest.raises(KeyboardInterrupt):
-        trained(changes, Cut(2, KeyboardInterrupt()))
+        trained(changes, Ending(2, KeyboardInterrupt()))
     settled(sender())
     before = mlflow.run("tiny", "tiny")
     assert state_of(before) == ("KILLED", "interrupted")
@@ -172,7 +156,7 @@ def test_a_resume_goes_on_in_the_same_run(mlflow: Recorded) -> None:
 
 def test_a_failure_says_why(mlflow: Recorded) -> None:
     with pytest.raises(ValueError, match="of no use"):
-        trained(to(mlflow), Cut(1, ValueError("of no use")))
+        trained(to(mlflow), Ending(1, ValueError("of no use")))
     settled(sender())
     found = mlflow.run("tiny", "tiny")
     assert state_of(found) == ("FAILED", "failed")
@@ -181,7 +165,7 @@ def test_a_failure_says_why(mlflow: Recorded) -> None:
 
 def test_a_run_that_was_begun_without_has_all_its_epochs(mlflow: Recorded) -> None:
     with pytest.raises(KeyboardInterrupt):
-        trained({"training.num_epochs": 4}, Cut(3, KeyboardInterrupt()))
+        trained({"training.num_epochs": 4}, Ending(3, KeyboardInterrupt()))
     run = trained({**to(mlflow), "training.num_epochs": 4})
     settled(sender())
     assert mlflow.has_the_curves_of(mlflow.run("tiny", "tiny"), run.metrics)
@@ -274,7 +258,7 @@ def test_a_server_that_is_away_changes_nothing(mlflow: Recorded) -> None:
 
 def test_a_run_that_was_deleted_there_is_said_once_and_left(mlflow: Recorded) -> None:
     with pytest.raises(KeyboardInterrupt):
-        trained({**to(mlflow), "training.num_epochs": 4}, Cut(2, KeyboardInterrupt()))
+        trained({**to(mlflow), "training.num_epochs": 4}, Ending(2, KeyboardInterrupt()))
     settled(sender())
     mlflow.client.delete_run(mlflow.run("tiny", "tiny").info.run_id)
     with pytest.warns(UserWarning, match="takes nothing of runs/tiny") as said:
