@@ -50,7 +50,7 @@ HEAVY = (
     "torch", "torchvision", "optuna", "plotly", "polars", "sklearn", "implicit", "kaleido", "mlflow", "pandas",
 )  # fmt: skip
 LARGEST = 320
-LARGER = {"experiment.py": 380}
+LARGER: dict[str, int] = {}
 """Files that may be longer than the others, and how long."""
 
 

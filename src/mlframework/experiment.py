@@ -8,7 +8,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +23,7 @@ from mlframework.data import DataConfig, load_splits
 from mlframework.data.fingerprint import Fingerprint, fingerprint_of
 from mlframework.data.splits import Splits
 from mlframework.environment import environment
-from mlframework.errors import RunError, TrainingError
+from mlframework.errors import TrainingError
 from mlframework.learners import ranks
 from mlframework.learners.base import Learner, LearnerSpec
 from mlframework.learners.ranking import require_items
@@ -38,6 +37,8 @@ from mlframework.training.callbacks import Callback, History, early_stop
 from mlframework.training.checkpoint import Checkpoints
 from mlframework.training.config import TrackingConfig, TrainingConfig
 from mlframework.training.loop import Fit, fit
+from mlframework.training.metrics_file import MetricsFile
+from mlframework.training.result import RunResult
 from mlframework.training.tracking.mlflow.settings import recorded
 from mlframework.training.tracking.start import trackers_of
 
@@ -112,57 +113,6 @@ class ExperimentConfig(Config):
     def direction(self) -> Direction:
         """Which direction of the metric is better."""
         return direction_of(self.metric)
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended: the content of result.json."""
-
-    metric: str
-    direction: Direction
-    best_epoch: int
-    best_metrics: Mapping[str, float]
-    last_epoch: int
-    last_metrics: Mapping[str, float]
-    seconds: float
-    reason: str
-    n_parameters: int
-
-    @property
-    def value(self) -> float:
-        """The best epoch's metric: the value of a trial."""
-        return self.best_metrics[self.metric]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the content of result.json."""
-        return {
-            "format": FORMAT,
-            "metric": self.metric,
-            "direction": self.direction,
-            "value": self.value,
-            "best_epoch": self.best_epoch,
-            "best_metrics": dict(self.best_metrics),
-            "last_epoch": self.last_epoch,
-            "last_metrics": dict(self.last_metrics),
-            "seconds": round(self.seconds, 3),
-            "reason": self.reason,
-            "resources": {"fit_seconds": round(self.seconds, 3), "n_parameters": self.n_parameters},
-        }
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any], path: Path) -> "RunResult":
-        """Return what `to_dict` wrote.
-
-        Raises:
-            RunError: result.json, at `path`, has something else in it.
-        """
-        try:
-            told = {field.name: content[field.name] for field in fields(cls) if field.name != "n_parameters"}
-            return cls(**told, n_parameters=content["resources"]["n_parameters"])
-        except (KeyError, TypeError) as error:
-            raise RunError(
-                f"{path}: is damaged, or of another version: {error} is missing; train the run again"
-            ) from None
 
 
 def load_data(config: ExperimentConfig) -> Splits[Any]:
@@ -249,7 +199,7 @@ def _fit(
         evaluate=splits.val is not None,
         stop=stop,
         checkpoints=checkpoints,
-        callbacks=[_MetricsFile(run), *trackers_of(config, config.tracking, run, splits), *callbacks],
+        callbacks=[MetricsFile(run), *trackers_of(config, config.tracking, run, splits), *callbacks],
     )
     reason = fit(plan, history)
     best, last = history.best, history.records[-1]
@@ -343,23 +293,6 @@ def trained_learner(
     path = checkpoints.best if weights == "best" else checkpoints.last
     checkpoints.restore(learner, history, path)
     return learner, len(history.records)
-
-
-class _MetricsFile:
-    """Writes metrics.jsonl, a line an epoch."""
-
-    def __init__(self, run: RunDir) -> None:
-        self._run = run
-
-    def on_start(self, learner: Learner, history: History) -> None:
-        """Do nothing: the epochs before a resume stand in the file already."""
-
-    def on_epoch(self, learner: Learner, history: History) -> None:
-        """Write the epoch's line."""
-        append_line(self._run.metrics, history.records[-1].to_dict())
-
-    def on_end(self, learner: Learner, history: History, status: str) -> None:
-        """Do nothing."""
 
 
 def _identity(config: ExperimentConfig) -> str:

@@ -17,12 +17,13 @@ from mlframework.errors import MlframeworkError, RunError
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from mlframework.experiment import ExperimentConfig, RunResult
+    from mlframework.experiment import ExperimentConfig
     from mlframework.learners.base import Learner, Predictor
     from mlframework.runs import RunDir
     from mlframework.search.config import ConfigFile
     from mlframework.search.read import ReadConfig
     from mlframework.training.callbacks import Callback, History
+    from mlframework.training.result import RunResult
 
 RUNS = Path("runs")
 
@@ -111,8 +112,8 @@ def open_run(folder: str | Path) -> TrainedRun:
     Raises:
         RunError: it is no run's folder, or the run has not ended.
     """
-    from mlframework.experiment import RunResult
     from mlframework.runs import RunDir
+    from mlframework.training.result import RunResult
 
     run = RunDir.open(Path(folder))
     content = run.read_result()

@@ -6,9 +6,10 @@ from typing import Any
 
 from mlframework.artifact import describe_artifact
 from mlframework.data.splits import Splits
-from mlframework.experiment import ExperimentConfig, RunResult, evaluate_test, export, refit
+from mlframework.experiment import ExperimentConfig, evaluate_test, export, refit
 from mlframework.runs import FORMAT, RunDir, read_json, write_json
 from mlframework.training.callbacks import Callback
+from mlframework.training.result import RunResult
 from mlframework.training.tracking.start import publish_run
 
 

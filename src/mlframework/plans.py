@@ -9,12 +9,13 @@ from statistics import mean, median
 from typing import Any, Protocol
 
 from mlframework.data.splits import Splits
-from mlframework.experiment import ExperimentConfig, RunResult, train
+from mlframework.experiment import ExperimentConfig, train
 from mlframework.folds import Aggregation, CrossValidation, folds_of
 from mlframework.learners.base import Learner
 from mlframework.metrics import Direction
 from mlframework.runs import FORMAT, RunDir, read_json, write_json
 from mlframework.training.callbacks import Callback, Guard, History
+from mlframework.training.result import RunResult
 
 
 class Report(Protocol):

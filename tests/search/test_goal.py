@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlframework.experiment import RunResult
 from mlframework.metrics import Direction
 from mlframework.plans import Evaluation
 from mlframework.search.goal import Goal, Objective, dominates, number, to_ideal
 from mlframework.search.results import TrialRecord
+from mlframework.training.result import RunResult
 
 Values = Sequence[tuple[float, ...]]
 

@@ -23,7 +23,7 @@ from mlframework.config import yaml
 from mlframework.config.decode import decode
 from mlframework.data.splits import Splits
 from mlframework.errors import DataError, RunError, StorageError, StudyError, Terminated
-from mlframework.experiment import ExperimentConfig, RunResult, load_data
+from mlframework.experiment import ExperimentConfig, load_data
 from mlframework.folds import CrossValidation
 from mlframework.metrics import direction_of
 from mlframework.models.mlp import Mlp
@@ -37,6 +37,7 @@ from mlframework.search.start import load as _load
 from mlframework.search.storage import open_storage
 from mlframework.search.study import OpenStudy
 from mlframework.training.callbacks import Callback
+from mlframework.training.result import RunResult
 from support.recommenders import search_log
 from support.searches import LR, Watched, open_search, run_search, write_config
 

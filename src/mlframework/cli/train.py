@@ -15,9 +15,10 @@ from mlframework.errors import ConfigError, Problem, RunError
 from mlframework.face import RUNS, experiment_of, new_run, or_no_trace, select
 
 if TYPE_CHECKING:
-    from mlframework.experiment import ExperimentConfig, RunResult
+    from mlframework.experiment import ExperimentConfig
     from mlframework.runs import RunDir
     from mlframework.search.read import ReadConfig
+    from mlframework.training.result import RunResult
 
 _PROCESSES = ("trainer_type", "training.trainer_type")  # what a resume may set, see `with_processes`
 HYPERPARAMETERS = "models/best_hyperparameters.json"

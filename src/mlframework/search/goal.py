@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from mlframework.experiment import RunResult
     from mlframework.folds import Aggregation
     from mlframework.metrics import Direction
     from mlframework.plans import Evaluation
+    from mlframework.training.result import RunResult
 
 KNEE = "knee"
 Point = tuple[float, ...]
