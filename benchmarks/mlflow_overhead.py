@@ -1,9 +1,12 @@
 """What recording in MLflow costs: the same training of digits with and without it, in turn, in one process.
 
 Run it with `python benchmarks/mlflow_overhead.py [--epochs 40] [--rounds 2] [--server]`. Import and first use are left out: a
-short training comes first. The processor time is the whole process's, the sending thread's included; the wall time
-includes the wait at the end until everything is sent. It ends with exit 1 where MLflow costs more than 2 % of processor
-time, or where its curves are not those of metrics.jsonl.
+short training comes first. The same training varies by five percent from run to run, so two whole runs beside each other
+cannot tell 2 %: they are printed, and what decides is what the runs with MLflow say of themselves. Its parts are the
+processor time of the thread that sends, and the time that the training's own thread spends in the tracker; their sum is
+the most that the training can lose, even where it has one core and shares the interpreter's lock. The wait at the end
+until everything is sent is counted in the wall time. It ends with exit 1 where that is more than 2 %, or where MLflow's
+curves are not those of metrics.jsonl.
 """
 
 import argparse
@@ -14,8 +17,9 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,8 +28,10 @@ from rich.console import Console
 
 import mlframework
 from mlframework.data.samples import write_digits
+from mlframework.training.tracking.mlflow import tracker
+from mlframework.training.tracking.mlflow.sender import sender
 
-MOST = 1.02
+MOST = 0.02
 PORT = 5973
 
 
@@ -42,11 +48,55 @@ def config(epochs: int, uri: str | None) -> dict[str, Any]:
     }
 
 
-def measured(epochs: int, uri: str | None) -> tuple[float, float, Path]:
-    """Train, and return the processor time, the wall time and the run's folder."""
+class Tracked:
+    """What MLflow's tracker takes: `processor` and `wall`, in seconds, of all its calls and of the thread that sends."""
+
+    def __init__(self) -> None:
+        self.processor = self.wall = 0.0
+        for owner, name in (
+            (tracker.MlflowTracker, "on_start"),
+            (tracker.MlflowTracker, "on_epoch"),
+            (tracker.MlflowTracker, "on_end"),
+            (tracker, "publish"),
+        ):
+            setattr(owner, name, self._timed(getattr(owner, name)))
+
+    def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any, **options: Any) -> Any:
+            wall, cpu = time.perf_counter(), time.thread_time()
+            try:
+                return call(*arguments, **options)
+            finally:
+                self.wall += time.perf_counter() - wall
+                self.processor += time.thread_time() - cpu
+
+        return timed
+
+    def read(self) -> tuple[float, float]:
+        """Return the processor time of both threads, and the wall time of the training's, so far."""
+        thread = sender()._thread
+        sent = time.clock_gettime(time.pthread_getcpuclockid(thread.ident)) if thread and thread.ident else 0.0
+        return self.processor + sent, self.wall
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one training: processor and wall time, and what of it MLflow's tracker took, in seconds."""
+
+    processor: float
+    wall: float
+    tracked_processor: float
+    tracked_wall: float
+
+
+def measured(epochs: int, uri: str | None, tracked: Tracked) -> tuple[Cost, Path]:
+    """Train, and return what it cost, and the run's folder."""
+    before = tracked.read()
     wall, cpu = time.perf_counter(), time.process_time()
     run = mlframework.train(config(epochs, uri))
-    return time.process_time() - cpu, time.perf_counter() - wall, run.folder
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    after = tracked.read()
+    return Cost(cpu, wall, after[0] - before[0], after[1] - before[1]), run.folder
 
 
 @contextmanager
@@ -95,22 +145,30 @@ def main() -> None:
         os.chdir(folder)
         write_digits(Path("digits"))
         with server(None if arguments.server else "sqlite:///mlflow.db") as uri:
-            measured(1, None)
-            measured(1, uri)
-            found: dict[str, list[tuple[float, float]]] = {"without": [], "with": []}
+            tracked = Tracked()
+            measured(1, None, tracked)
+            measured(1, uri, tracked)
+            found: dict[str, list[Cost]] = {"without": [], "with": []}
             complete = True
             for _ in range(arguments.rounds):
                 for name, where in (("without", None), ("with", uri)):
-                    cpu, wall, run = measured(arguments.epochs, where)
-                    found[name].append((cpu, wall))
+                    cost, run = measured(arguments.epochs, where, tracked)
+                    found[name].append(cost)
                     complete &= where is None or is_complete(run, uri)
-                    console.print(f"{name:8} processor {cpu:7.2f} s   wall {wall:7.2f} s")
+                    console.print(
+                        f"{name:8} processor {cost.processor:7.2f} s, of that MLflow {cost.tracked_processor:.2f} s;   "
+                        f"wall {cost.wall:7.2f} s, of that MLflow {cost.tracked_wall:.2f} s"
+                    )
         os.chdir("/")
-    cpu_ratio, wall_ratio = (
-        median(each[at] for each in found["with"]) / median(each[at] for each in found["without"]) for at in (0, 1)
-    )
-    console.print(f"with / without: processor {cpu_ratio:.4f}, wall {wall_ratio:.4f}; curves complete: {complete}")
-    sys.exit(cpu_ratio > MOST or not complete)
+    own = median(each.tracked_processor / each.processor for each in found["with"])
+    waited = median(each.tracked_wall / each.wall for each in found["with"])
+    pairs = [
+        median(getattr(each, what) for each in found["with"]) / median(getattr(each, what) for each in found["without"])
+        for what in ("processor", "wall")
+    ]
+    console.print(f"MLflow's share: processor {own:.2%}, wall {waited:.2%}; curves complete: {complete}")
+    console.print(f"with / without, whole runs: processor {pairs[0]:.3f}, wall {pairs[1]:.3f}")
+    sys.exit(max(own, waited) > MOST or not complete)
 
 
 if __name__ == "__main__":
