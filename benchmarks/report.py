@@ -1,8 +1,9 @@
 """The report of a long study: how long it takes to write, how large it is, and when a browser lets its reader in.
 
 Run it with `python benchmarks/report.py`. The study has 1,000 trials of 20 epochs and ten parameters; it is made with
-Optuna directly, in memory. The page is opened in Chromium five times. It ends with exit 1 where the page has 6 MB or
-more, or is not interactive within 2 s: the table is there, can be filtered, and the first chart is drawn.
+Optuna directly, in memory. The page is opened in Chromium five times, and a reader types a filter for the table as soon as
+there is one. By the page's own clock, which starts with the navigation: when the table has answered the last key, and when
+the first chart is drawn. It ends with exit 1 where the page has 6 MB or more, or where either takes 2 s or longer.
 """
 
 import math
@@ -22,6 +23,15 @@ from mlframework.visualise.report import write_report
 
 N_TRIALS, N_EPOCHS, ROUNDS = 1000, 20, 5
 LARGEST, SLOWEST = 6_000_000, 2.0
+FILTER = "state=complete"
+WATCH = """
+window.seconds = {};
+new MutationObserver(() => {
+  const now = performance.now() / 1000, said = document.getElementById("rows-shown"), input = document.getElementById("filter");
+  if (said && input.value === FILTER && said.textContent.includes(" of ")) seconds.answered ??= now;
+  if (document.querySelector(".plot[data-drawn]")) seconds.drawn ??= now;
+}).observe(document, {subtree: true, childList: true, characterData: true, attributes: true});
+""".replace("FILTER", repr(FILTER))
 
 
 def objective(trial: optuna.Trial) -> float:
@@ -63,20 +73,22 @@ def long_study(n_trials: int = N_TRIALS) -> optuna.Study:
 
 
 def interactive(page_file: Path) -> list[tuple[float, float]]:
-    """Return, for each of several openings, the seconds until the table can be used, and until the first chart is drawn."""
+    """Return, for each of several openings, the seconds until a typed filter is answered, and until the first chart is drawn."""
     sys.path.append(str(Path(__file__).parents[1] / "tests"))
-    from support.browser import chromium, opened
+    from support.browser import DESKTOP, chromium
 
     found = []
     with chromium() as browser:
         for _ in range(ROUNDS):
-            started = time.perf_counter()
-            with opened(browser, page_file.as_uri()) as seen:
-                seen.page.fill("#filter", "state=complete")
-                seen.page.wait_for_selector("#rows-shown:has-text('of 1000')")
-                usable = time.perf_counter() - started
-                seen.page.wait_for_selector("#found .plot[data-drawn]")
-                found.append((usable, time.perf_counter() - started))
+            page = browser.new_page(viewport=DESKTOP)
+            page.add_init_script(WATCH)
+            page.goto(page_file.as_uri(), wait_until="commit")
+            page.wait_for_selector("#filter")
+            page.evaluate("document.getElementById('filter').focus()")
+            page.keyboard.type(FILTER)
+            page.wait_for_function("seconds.answered && seconds.drawn")
+            found.append((page.evaluate("seconds.answered"), page.evaluate("seconds.drawn")))
+            page.context.close()
     return found
 
 
@@ -92,12 +104,12 @@ def main() -> int:
             seconds.append(time.perf_counter() - started)
         size = path.stat().st_size
         opened = interactive(path)
-    usable, drawn = (median(column) for column in zip(*opened, strict=True))
+    answered, drawn = (median(column) for column in zip(*opened, strict=True))
     screen.print(f"{N_TRIALS} trials of {N_EPOCHS} epochs: written in {seconds[0]:.1f} s, again in {seconds[1]:.1f} s")
     screen.print(
-        f"size: {size / 1e6:.2f} MB; usable after {usable:.2f} s, with its first chart after {drawn:.2f} s (median)"
+        f"size: {size / 1e6:.2f} MB; a filter answered after {answered:.2f} s, the first chart drawn after {drawn:.2f} s (median)"
     )
-    return 0 if size < LARGEST and drawn < SLOWEST else 1
+    return 0 if size < LARGEST and max(answered, drawn) < SLOWEST else 1
 
 
 if __name__ == "__main__":

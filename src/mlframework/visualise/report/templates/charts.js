@@ -8,15 +8,22 @@ const Charts = (() => {
   const DATA = new Set(["x", "y", "z", "text", "hovertext", "customdata", "name", "hovertemplate", "ticktext", "categoryarray"]);
   let unpacked = null;
 
+  // Whoever types or scrolls is answered first: each long piece of work waits until the page is idle, though not for long.
+  const idle = window.requestIdleCallback ?? (work => setTimeout(work, 60));
+  const pause = () => new Promise(go => { idle(go, {timeout: 400}); });
+
   async function unpack() {
+    await pause();
     const letters = atob(document.getElementById("plotly").textContent);
     const bytes = new Uint8Array(letters.length);
     for (let at = 0; at < letters.length; at++) bytes[at] = letters.charCodeAt(at);
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     const script = document.createElement("script");
     script.textContent = await new Response(stream).text();
+    await pause();
     document.head.append(script);
     script.remove();
+    await pause();
   }
 
   // Texts that the mouse shows stand in the page once: a figure has their numbers, each with how often it follows.
@@ -68,6 +75,7 @@ const Charts = (() => {
     }
     render(place, Theme.dark, place.clientWidth);
     place.dataset.drawn = "yes";
+    await pause();
   }
 
   function render(place, dark, width) {
@@ -86,7 +94,6 @@ const Charts = (() => {
   }, {rootMargin: "300px"});
   for (const place of places) inSight.observe(place);
 
-  const idle = window.requestIdleCallback ?? (work => setTimeout(work, 60));
   // A chart at a time, so that the page answers in between; who prints finds them all.
   function rest() {
     const next = places.find(place => !drawn.has(place));
