@@ -14,6 +14,10 @@ from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "optuna_tuning.ipynb"
 _LARGEST = 300_000  # characters of an output that is kept
+_ONE_BROWSER = """import kaleido as _kaleido, warnings as _warnings
+_warnings.filterwarnings("ignore", "The kopts argument is ignored")
+_kaleido.start_sync_server(silence_warnings=True)"""
+"""What the kernel runs first: one browser draws all pictures, where plotly starts one for each."""
 
 
 def run(notebook: nbformat.NotebookNode, folder: Path) -> None:
@@ -25,7 +29,11 @@ def run(notebook: nbformat.NotebookNode, folder: Path) -> None:
     # The commands that cells call, and a kernel whose threads do not fight for the cores.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        extra_arguments=[f"--InteractiveShellApp.exec_lines={_ONE_BROWSER}"],
     ).execute()
 
 
