@@ -30,6 +30,12 @@ MakeConfig = Callable[..., ExperimentConfig]
 MakeExamples = Callable[..., InteractionExamples]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores: many tests wait, for a server to start, a lease to run out, or a process to end."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs a GPU or the internet, unless `-m gpu` or `-m network` asks for it."""
     for item in items:
