@@ -80,25 +80,26 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
         assert not outside.search(path.read_text(encoding="utf-8")), path
 
 
-def look(browser: Browser, address: str, page: str, dark: bool) -> None:
+def faults(browser: Browser, address: str, page: str, dark: bool) -> list[str]:
+    """Return what is wrong with a page."""
     with opened(browser, f"{address}/{page}", dark=dark) as seen:
         seen.page.wait_for_load_state("networkidle")
-        assert seen.errors == [], page
-        assert [asked for asked in seen.requests if not asked.startswith(address)] == [], page
-        assert seen.serious() == [], page
-        assert seen.page.evaluate("document.body.dataset.mdColorScheme") == ("slate" if dark else "default")
+        elsewhere = [asked for asked in seen.requests if not asked.startswith(address)]
+        scheme = seen.page.evaluate("document.body.dataset.mdColorScheme")
+        looks = [] if scheme == ("slate" if dark else "default") else [f"the scheme is {scheme}"]
+        return [f"{page}: {fault}" for fault in (*seen.errors, *elsewhere, *seen.serious(), *looks)]
 
 
 @pytest.mark.parametrize(("page", "dark"), SOME)
 def test_a_page_says_no_error_and_is_accessible(browser: Browser, address: str, page: str, dark: bool) -> None:
-    look(browser, address, f"{page}.html", dark)
+    assert faults(browser, address, f"{page}.html", dark) == []
 
 
 @pytest.mark.slow
 def test_no_page_says_an_error_or_is_inaccessible(browser: Browser, address: str, site: Path) -> None:
-    for page in pages(site):
-        look(browser, address, page, dark=False)
-        look(browser, address, page, dark=True)
+    """All that is wrong with all pages, at once."""
+    found = [fault for page in pages(site) for dark in (False, True) for fault in faults(browser, address, page, dark)]
+    assert found == []
 
 
 def test_the_search_finds(browser: Browser, address: str) -> None:
