@@ -8,11 +8,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,7 +96,21 @@ def smaller(source: Path, path: Path, width: int = WIDTH) -> None:
     with Image.open(source) as picture:
         height = round(picture.height * min(1.0, width / picture.width))
         small = picture.convert("RGB").resize((min(width, picture.width), height), Image.Resampling.LANCZOS)
-        small.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+    few = Image.new("P", small.size)
+    palette = _palette(small)
+    few.putpalette(palette.tobytes())
+    seen, which = np.unique(np.asarray(small).reshape(-1, 3), axis=0, return_inverse=True)
+    apart = ((seen[:, None].astype(np.int32) - palette[None]) ** 2).sum(axis=2)
+    few.putdata(apart.argmin(axis=1)[which.ravel()].tolist())
+    few.save(path, optimize=True)
+
+
+def _palette(picture: Image.Image) -> np.ndarray:
+    """Return a row a colour: those that most of the picture has, as they are, and others between which all the rest lie."""
+    counted = sorted(picture.getcolors(picture.width * picture.height) or [], reverse=True)
+    frequent = [colour for _, colour in counted[: COLOURS // 2]]
+    rest = picture.quantize(COLOURS - len(frequent), Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).getpalette()
+    return np.array([*np.ravel(frequent), *(rest or [])], dtype=np.uint8).reshape(-1, 3)
 
 
 def screenshot(
@@ -106,7 +121,7 @@ def screenshot(
     wait: str = "",
     settle: float = 0.0,
     of: str = "",
-    click: str = "",
+    clicks: Sequence[str] = (),
 ) -> None:
     """Write what a browser shows at an address.
 
@@ -117,7 +132,7 @@ def screenshot(
         dark: whether the reader's system is set to dark.
         wait: a selector of what has to be there first.
         settle: seconds that it is then left alone, for what moves.
-        click: a selector of what is clicked on, once all is there.
+        clicks: selectors of what is clicked on, one after another, once all is there.
         of: a selector of what alone is shown; the window's content where it is empty.
     """
     from playwright.sync_api import sync_playwright
@@ -135,7 +150,7 @@ def screenshot(
             page.wait_for_selector(wait)
         page.wait_for_timeout(1000 * settle)
         raw = Path(folder) / "raw.png"
-        if click:
+        for click in clicks:
             page.locator(click).first.click()
             page.wait_for_timeout(1000 * settle)
         if of:
@@ -183,7 +198,7 @@ class Served:
         at: what comes behind its address.
         wait: a selector of what has to be there.
         size: of the browser's window.
-        click: a selector of what is then clicked on.
+        clicks: selectors of what is then clicked on.
     """
 
     lines: tuple[str, ...]
@@ -191,14 +206,14 @@ class Served:
     at: str
     wait: str
     size: tuple[int, int] = (1280, 900)
-    click: str = ""
+    clicks: tuple[str, ...] = ()
 
     def __call__(self, place: Place, path: Path) -> None:
         """Make the picture."""
         for line in self.lines:
             place.run(shlex.split(line))
         with served(place, shlex.split(self.server)) as address:
-            screenshot(f"{address}{self.at}", path, self.size, wait=self.wait, settle=5, click=self.click)
+            screenshot(f"{address}{self.at}", path, self.size, wait=self.wait, settle=5, clicks=self.clicks)
 
 
 @contextmanager
