@@ -120,6 +120,14 @@ def test_home_shows_what_it_is_and_how_to_begin(browser: Browser, address: str) 
         assert picture.evaluate("image => image.naturalWidth") > 600
 
 
+def test_a_picture_opens_in_full_size_and_a_name_in_a_table_stays_whole(browser: Browser, address: str) -> None:
+    with opened(browser, f"{address}/guides/engines.html", size=PHONE) as seen:
+        name = seen.page.locator("article table code", has_text="SuccessiveHalvingPruner")
+        assert name.evaluate("code => code.getClientRects().length") == 1
+        seen.page.locator("article img").first.click()
+        seen.page.wait_for_url("**/images/engines_gp.png")
+
+
 @pytest.mark.parametrize("page", ["index", "reference/python", "getting-started/table"])
 def test_a_phone_shows_it_whole(browser: Browser, address: str, page: str) -> None:
     with opened(browser, f"{address}/{page}.html", size=PHONE) as seen:
