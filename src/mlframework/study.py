@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlframework.search.confirm import Candidate
     from mlframework.search.goal import Goal
     from mlframework.search.results import TrialRecord
-    from mlframework.visualise.report.page import Page
+    from mlframework.visualise.page import Page
     from mlframework.visualise.study_view import StudyView
 
 _SHOWN = 5  # trials that a notebook shows without a click

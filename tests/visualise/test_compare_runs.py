@@ -14,7 +14,7 @@ from mlframework.visualise.compare_runs.differences import Comparison, compare
 from mlframework.visualise.compare_runs.page import folder_name, write_comparison
 from mlframework.visualise.compare_runs.sides import names_of, read_sides, settings_of
 from mlframework.visualise.wording import six_digits
-from support.browser import chromium, opened
+from support.browser import DRAWN, chromium, opened
 
 Tree = dict[str, Any]
 MakeRun = Callable[..., Path]
@@ -252,7 +252,8 @@ def test_the_page_opens_without_an_error_and_shows_the_numbers(make_run: MakeRun
     with chromium() as browser:
         for dark in (False, True):
             with opened(browser, written.paths[0].as_uri(), dark=dark) as seen:
-                seen.page.wait_for_selector(".js-plotly-plot .main-svg .trace", state="attached")
+                seen.page.wait_for_selector(DRAWN)
+                assert seen.page.locator(".js-plotly-plot .main-svg .trace").count()
                 assert seen.page.locator("tr", has_text="val_acc").locator("td strong").all_inner_texts() == ["0.9125"]
                 assert seen.page.locator("tr", has_text="optimizer.lr").locator("td").all_inner_texts() == [
                     "0.1",

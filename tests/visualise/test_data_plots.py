@@ -12,7 +12,7 @@ from mlframework.data.augment import augmentation
 from mlframework.experiment import load_data
 from mlframework.visualise.data_plots import balance, columns, images, interactions, leakage
 from mlframework.visualise.data_plots.page import inspect, write_inspection
-from support.browser import chromium, opened
+from support.browser import DRAWN, chromium, opened
 
 NAN = float("nan")
 
@@ -250,8 +250,9 @@ def test_the_page_of_each_kind_of_data_opens_without_an_error(make_config: Any, 
             found = inspect(config, load_data(config), ["<b>careful</b>"], 4)
             written = write_inspection(found, tmp_path / name, ["html"])
             with opened(browser, written.paths[0].as_uri()) as seen:
-                seen.page.wait_for_selector(".js-plotly-plot .main-svg", state="attached")
-                said = seen.page.inner_text("main")
+                seen.page.wait_for_selector(DRAWN)
+                assert seen.page.locator(".js-plotly-plot .main-svg").count()
+                said = seen.page.inner_text("body")
                 assert "<b>careful</b>" in said and "The test split is a vault" in said
                 assert f"{found.n['train']:,} train" in said
                 assert seen.page.locator(".row img").count() == (4 if name == "image classifier" else 0)

@@ -249,7 +249,7 @@ def test_the_pages_open_without_an_error(trained: Trained, tmp_path: Path) -> No
     with chromium() as browser:
         for number, each in enumerate(pages):
             with opened(browser, each.paths[0].as_uri()) as seen:
-                said = seen.page.inner_text("main")
+                said = seen.page.inner_text("body")
                 assert (seen.errors, seen.requests, seen.serious()) == ([], [], [])
                 assert (seen.page.locator(".card").count(), seen.page.locator("section").count()) == [
                     (6, 2),

@@ -11,14 +11,14 @@ import pytest
 from mlframework.search.folder import StudyFolder
 from mlframework.search.goal import Goal
 from mlframework.search.results import TrialRecord
+from mlframework.visualise.page import Page
+from mlframework.visualise.page.charts import Pool, to_script
+from mlframework.visualise.page.words import duration, short
 from mlframework.visualise.report import build
-from mlframework.visualise.report.charts import Pool, to_script
-from mlframework.visualise.report.page import Page
 from mlframework.visualise.report.sections import SECTIONS
 from mlframework.visualise.report.sections.commands import _without_total
 from mlframework.visualise.report.sections.cost import saved_by_pruning
 from mlframework.visualise.report.ties import bound_of, finer
-from mlframework.visualise.report.words import duration, short
 from mlframework.visualise.study_view import StudyView
 
 MAXIMIZE = Goal.single("val_acc", "maximize")

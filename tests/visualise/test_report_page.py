@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 
 from mlframework.runs import read_json
 from mlframework.visualise.report import write_report
-from support.browser import PHONE, Seen, chromium, opened
+from support.browser import DRAWN, PHONE, Seen, chromium, opened
 from support.searches import run_search
 
 SEARCHED: dict[str, Any] = {
@@ -32,7 +32,6 @@ TWO: dict[str, Any] = {
     "search.objectives": [{"metric": "val_loss"}, {"metric": "n_parameters"}],
     "search_space": {"model.hidden_size": {"type": "int", "low": 1, "high": 12}},
 }
-DRAWN = "html[data-charts=drawn]"
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,14 @@
 """All that a run knows on one page, `report.html` in its folder: how it ended, its pictures, its settings, how to go on."""
 
-import copy
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlframework.runs import read_json, write_text
-from mlframework.visualise import style
-from mlframework.visualise.page import Section, chart, notice, page, paragraph, table
+from mlframework.visualise.page.blocks import Block, notice, page_of_blocks, paragraph, table
+from mlframework.visualise.page.charts import chart_of
 from mlframework.visualise.run_outputs import owner_of
 from mlframework.visualise.run_view import RunView, standing
 from mlframework.visualise.wording import short, six_digits
@@ -17,7 +16,7 @@ from mlframework.visualise.wording import short, six_digits
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_ON_BOTH = "#8A8F98"  # a grey that is seen on a light page and on a dark one
+_Section: TypeAlias = tuple[str, list[Block]]
 
 
 def write_run_report(
@@ -35,11 +34,11 @@ def write_run_report(
         RunError: it cannot be written.
     """
     sections = [_result(view), *_drawn(plots, missing), *_settings(view), _commands(view)]
-    write_text(path, page(view.name, " · ".join(standing(view)), sections))
+    write_text(path, page_of_blocks(view.name, "Report of a run", [" · ".join(standing(view))], sections).html)
     return path
 
 
-def _result(view: RunView) -> Section:
+def _result(view: RunView) -> _Section:
     """Return the metrics of the best epoch, of the last one, and of the test split where it was opened."""
     result = view.run.read_result() or {}
     last = view.records[-1]
@@ -48,12 +47,12 @@ def _result(view: RunView) -> Section:
     names = list(dict.fromkeys(name for metrics in columns.values() for name in metrics))
     decides = None if view.best is None else view.best.metric
     rows = [[name, *(_number(metrics.get(name)) for metrics in columns.values())] for name in names]
-    blocks = [table(["metric", *columns], rows, "Metrics of the run", _of(names, decides), numbers=(1, 2))]
+    blocks: list[Block] = [table(["metric", *columns], rows, "Metrics of the run", _of(names, decides), numbers=(1, 2))]
     test = result.get("test_metrics")
     if isinstance(test, Mapping) and test:
         rows = [[str(name), _number(value)] for name, value in test.items()]
         blocks.append(table(["metric", "test split"], rows, "Metrics of the test split", numbers=(1,)))
-    return Section("How it ended", blocks)
+    return "How it ended", blocks
 
 
 def _of(names: Sequence[str], decides: str | None) -> list[tuple[int, int]]:
@@ -64,26 +63,17 @@ def _number(value: Any) -> str:
     return short(float(value)) if isinstance(value, int | float) else "–"
 
 
-def _drawn(plots: "Mapping[str, tuple[str, go.Figure]]", missing: Mapping[str, str]) -> Iterator[Section]:
+def _drawn(plots: "Mapping[str, tuple[str, go.Figure]]", missing: Mapping[str, str]) -> Iterator[_Section]:
     for name, (shows, figure) in plots.items():
-        yield Section(shows[:1].upper() + shows[1:], [chart(_on_both(figure), f"{name}: {shows}")])
+        yield shows[:1].upper() + shows[1:], [chart_of(name, figure)]
     if missing:
         by_reason: dict[str, list[str]] = {}
         for name, reason in missing.items():
             by_reason.setdefault(reason, []).append(name)
-        yield Section("Not drawn", [notice(f"{', '.join(names)}: {reason}") for reason, names in by_reason.items()])
+        yield "Not drawn", [notice(f"{', '.join(names)}: {reason}") for reason, names in by_reason.items()]
 
 
-def _on_both(figure: "go.Figure") -> "go.Figure":
-    """Return a copy whose lines are seen on a dark page, too: what the page does not repaint."""
-    shown = copy.deepcopy(figure)
-    for trace in shown.select_traces({"type": "scatter"}):
-        if trace.line.color == style.INK:
-            trace.line.color = _ON_BOTH
-    return shown
-
-
-def _settings(view: RunView) -> Iterator[Section]:
+def _settings(view: RunView) -> Iterator[_Section]:
     from mlframework.config import yaml
     from mlframework.errors import ConfigError
 
@@ -91,18 +81,18 @@ def _settings(view: RunView) -> Iterator[Section]:
     try:
         tree = yaml.read(owner.config).tree
     except ConfigError as error:
-        yield Section("Settings", [notice(str(error))])
+        yield "Settings", [notice(str(error))]
         return
     settings = list(_leaves(tree, ""))
     rows = [(key, six_digits(value)) for key, value in settings]
     exact = {(at, 1): value for at, (_, value) in enumerate(settings) if rows[at][1] != value}
-    blocks = [table(["setting", "value"], rows, "Settings of the run", titles=exact)]
+    blocks: list[Block] = [table(["setting", "value"], rows, "Settings of the run", titles=exact)]
     if owner.environment.is_file():
         about = read_json(owner.environment)
         told = [f"started {about['started']}"] if "started" in about else []
         told += [f"Python {about['python']}"] if "python" in about else []
         blocks.append(paragraph(" · ".join(told)))
-    yield Section("Settings", blocks)
+    yield "Settings", blocks
 
 
 def _leaves(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
@@ -116,7 +106,7 @@ def _leaves(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
             )
 
 
-def _commands(view: RunView) -> Section:
+def _commands(view: RunView) -> _Section:
     run, config = shlex.quote(str(view.run.path)), shlex.quote(str(owner_of(view.run).config))
     is_final = (view.run.path / "final.json").is_file()
     rows = [
@@ -130,4 +120,4 @@ def _commands(view: RunView) -> Section:
     is_own = owner_of(view.run) == view.run and not (view.run.path.parent / "study.json").is_file()
     if view.reason is None and is_own:
         rows.insert(0, ("go on with it", f"ml-train --resume {run}"))
-    return Section("Go on", [table(["to", "command"], rows, "Commands")])
+    return "Go on", [table(["to", "command"], rows, "Commands")]

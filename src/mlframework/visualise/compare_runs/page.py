@@ -6,12 +6,13 @@ from pathlib import Path
 
 from mlframework.errors import PlotError
 from mlframework.runs import write_text
-from mlframework.visualise import page
 from mlframework.visualise.compare_runs import curves
 from mlframework.visualise.compare_runs.curves import Overlaid
 from mlframework.visualise.compare_runs.differences import Comparison, Row
 from mlframework.visualise.compare_runs.sides import Side
 from mlframework.visualise.export import Format, Written, write
+from mlframework.visualise.page.blocks import Block, notice, page_of_blocks, paragraph, table
+from mlframework.visualise.page.charts import Chart, chart_of
 from mlframework.visualise.wording import count_of
 
 _LONGEST = 100  # characters of a folder's name
@@ -48,7 +49,7 @@ def write_comparison(
     written: tuple[Path, ...] = ()
     if "html" in formats:
         path = folder / "comparison.html"
-        charts = [page.chart(figure, f"{name} of all runs, epoch by epoch") for name, figure in figures.items()]
+        charts = [chart_of(name, figure) for name, figure in figures.items()]
         write_text(path, _page(comparison, charts, () if overlaid is None else overlaid.left_out))
         written = (path,)
     drawn = write(figures, folder, [name for name in formats if name == "png"])
@@ -63,38 +64,30 @@ def overlay(sides: Sequence[Side]) -> tuple[Overlaid | None, str | None]:
         return None, str(error)
 
 
-def _page(comparison: Comparison, charts: Sequence[str], left_out: Sequence[str]) -> str:
-    sections = [
-        page.Section(
-            "Results",
-            [*(page.notice(note) for note in comparison.notes), _table(comparison, comparison.results, "results")],
-        ),
-        page.Section("Curves", charts or [page.paragraph("The runs have no metric in common.")]),
-        page.Section(
+def _page(comparison: Comparison, charts: Sequence[Chart], left_out: Sequence[str]) -> str:
+    drawn: list[Block] = [*charts] or [paragraph("The runs have no metric in common.")]
+    if left_out:
+        drawn.append(paragraph(f"Only one run has: {', '.join(left_out)}."))
+    said = f"{count_of(len(comparison.settings), 'setting')} that are not the same in all runs, defaults included."
+    sections: list[tuple[str, list[Block]]] = [
+        ("Results", [*map(notice, comparison.notes), _table(comparison, comparison.results, "results")]),
+        ("Curves", drawn),
+        (
             "What is set differently",
-            [
-                page.paragraph(
-                    f"{count_of(len(comparison.settings), 'setting')} that are not the same in all runs, defaults included."
-                ),
-                _table(comparison, comparison.settings, "settings that differ"),
-            ]
+            [paragraph(said), _table(comparison, comparison.settings, "settings that differ")]
             if comparison.settings
-            else [page.paragraph("Nothing: all settings are the same.")],
+            else [paragraph("Nothing: all settings are the same.")],
         ),
-        page.Section(
+        (
             "Data and versions",
             [_table(comparison, comparison.surroundings, "data and versions that differ")]
             if comparison.surroundings
-            else [page.paragraph("The same data, versions and machine, as far as they were recorded.")],
+            else [paragraph("The same data, versions and machine, as far as they were recorded.")],
         ),
     ]
-    if left_out:
-        sections[1] = page.Section(
-            "Curves", [*sections[1].blocks, page.paragraph(f"Only one run has: {', '.join(left_out)}.")]
-        )
     names = comparison.names
     listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    return page.page(f"Comparison of {count_of(len(names), 'run')}", listed, sections)
+    return page_of_blocks(f"Comparison of {count_of(len(names), 'run')}", "Runs side by side", [listed], sections).html
 
 
 def _table(comparison: Comparison, rows: Sequence[Row], caption: str) -> str:
@@ -105,7 +98,7 @@ def _table(comparison: Comparison, rows: Sequence[Row], caption: str) -> str:
         for run, (value, text) in enumerate(zip(row.values, row.texts(), strict=True), 1)
         if isinstance(value, str) and value != text
     }
-    return page.table(
+    return table(
         ["", *comparison.names], [[row.key, *row.texts()] for row in rows], caption, strong,
         numbers=range(1, len(comparison.names) + 1), titles=exact,
     )  # fmt: skip

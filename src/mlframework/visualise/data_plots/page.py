@@ -11,10 +11,12 @@ import numpy as np
 from mlframework.data import ImageFolderConfig, InteractionsConfig, Splits, TableExamples
 from mlframework.experiment import ExperimentConfig
 from mlframework.runs import replacing, write_text
-from mlframework.visualise import page
 from mlframework.visualise.data_plots import balance, columns, images, interactions, leakage
 from mlframework.visualise.data_plots.leakage import Leakage, parts_of
 from mlframework.visualise.export import Format, Written, write
+from mlframework.visualise.page import blocks
+from mlframework.visualise.page.blocks import Block
+from mlframework.visualise.page.charts import chart_of
 from mlframework.visualise.wording import count_of, short
 
 if TYPE_CHECKING:
@@ -159,7 +161,7 @@ def column_table(described: Sequence[columns.Column], has_target: bool = True) -
         for row, column in zip(rows, described, strict=True):
             row.append("–" if column.missing_val is None else _share(column.missing_val))
             row.append("–" if column.association is None else f"{column.association:.2f}")
-    return page.table(header, rows, "columns of the table", numbers=(2, 3, 5, 6))
+    return blocks.table(header, rows, "columns of the table", numbers=(2, 3, 5, 6))
 
 
 def _share(share: float) -> str:
@@ -173,7 +175,9 @@ def _interactions(data: InteractionsConfig, splits: Splits[Any]) -> dict[str, An
     if when is not None:
         charts["times"] = Chart("Time", when, interactions.draw_times)
         rows = [[name, first, last] for name, (first, last) in when.ranges.items()]
-        tables.append(("Time", page.table(["split", "first", "last"], rows, "time of the interactions of each split")))
+        tables.append(
+            ("Time", blocks.table(["split", "first", "last"], rows, "time of the interactions of each split"))
+        )
     values = {name: part.values for name, part in parts.items() if name != "test"}
     if catalogue.class_names is not None:
         targets = {name: part.targets for name, part in parts.items()}
@@ -222,17 +226,16 @@ def write_inspection(found: Inspection, folder: Path, formats: Sequence[Format])
 
 
 def _page(found: Inspection, figures: "Mapping[str, go.Figure]") -> str:
-    blocks: dict[str, list[str]] = {"Overview": _overview(found), "Leakage": _leakage(found)}
+    sections: dict[str, list[Block]] = {"Overview": [*_overview(found)], "Leakage": [*_leakage(found)]}
     if found.samples:
-        blocks["Samples"] = _samples(found)
+        sections["Samples"] = [*_samples(found)]
     for title, table in found.tables:
-        blocks.setdefault(title, []).append(table)
+        sections.setdefault(title, []).append(table)
     for name, figure in figures.items():
-        drawn = page.chart(figure, f"{found.charts[name].section}: {figure.layout.title.text}")
-        blocks.setdefault(found.charts[name].section, []).append(drawn)
+        sections.setdefault(found.charts[name].section, []).append(chart_of(name, figure))
     n = ", ".join(f"{number:,} {name}" for name, number in found.n.items())
-    sections = [page.Section(title, inside) for title, inside in blocks.items()]
-    return page.page(f"Data of {found.config.name}", f"{found.config.data.path} · {n}", sections)
+    lead = [str(found.config.data.path), n]
+    return blocks.page_of_blocks(f"Data of {found.config.name}", "What a training sees", lead, sections.items()).html
 
 
 def _overview(found: Inspection) -> list[str]:
@@ -241,28 +244,28 @@ def _overview(found: Inspection) -> list[str]:
     facts = [(f"{name} examples", f"{number:,}") for name, number in found.n.items()]
     facts += [*found.facts, ("data.split", told), ("seed", str(found.config.seed))]
     return [
-        *(page.notice(each, "warning") for each in found.all_warnings),
-        page.table(["", ""], [list(fact) for fact in facts], "overview"),
-        page.notice(VAULT),
+        *(blocks.notice(each, "warning") for each in found.all_warnings),
+        blocks.table(["", ""], [list(fact) for fact in facts], "overview"),
+        blocks.notice(VAULT),
     ]
 
 
 def _leakage(found: Inspection) -> list[str]:
     unit = found.leakage.unit
-    blocks = [page.paragraph(each) for each in leakage.sentences(found.leakage)]
-    if not blocks:
-        blocks = [page.notice(f"No {unit} of one split stands in another: {_looked_at(found)}.", "good")]
+    told = [blocks.paragraph(each) for each in leakage.sentences(found.leakage)]
+    if not told:
+        told = [blocks.notice(f"No {unit} of one split stands in another: {_looked_at(found)}.", "good")]
     repeated = {name: number for name, number in (found.leakage.repeated or {}).items() if number}
     if repeated:
         listed = ", ".join(f"{number:,} of {found.n[name]:,} in {name}" for name, number in repeated.items())
-        blocks.append(page.paragraph(f"Within one split, {unit}s that stand there before: {listed}. That is no leak."))
+        told.append(blocks.paragraph(f"Within one split, {unit}s that stand there before: {listed}. That is no leak."))
     for leak in found.leakage.leaks:
         if leak.pairs:
             rows = [list(pair) for pair in leak.pairs]
             more = "" if leak.count == len(rows) else f", the first {len(rows)} of {leak.count:,}"
-            blocks.append(page.paragraph(f"The same in {leak.seen} and {leak.judged}{more}:"))
-            blocks.append(page.table([leak.seen, leak.judged], rows, f"the same in {leak.seen} and {leak.judged}"))
-    return blocks
+            told.append(blocks.paragraph(f"The same in {leak.seen} and {leak.judged}{more}:"))
+            told.append(blocks.table([leak.seen, leak.judged], rows, f"the same in {leak.seen} and {leak.judged}"))
+    return told
 
 
 def _looked_at(found: Inspection) -> str:
@@ -282,10 +285,10 @@ def _samples(found: Inspection) -> list[str]:
         said = "Training images as the model sees them; data.augment is none."
     rows = []
     for each in found.samples:
-        shown = [page.picture(*_sized(each.original, f"{each.target}: {each.name}"))]
-        shown += [page.picture(*_sized(drawn, f"{each.target}, augmented")) for drawn in each.augmented]
-        rows.append(page.row(each.target, each.name, shown))
-    return [page.paragraph(said), *(rows if n_draws else [page.side_by_side(rows)])]
+        shown = [blocks.picture(*_sized(each.original, f"{each.target}: {each.name}"))]
+        shown += [blocks.picture(*_sized(drawn, f"{each.target}, augmented")) for drawn in each.augmented]
+        rows.append(blocks.row(each.target, each.name, shown))
+    return [blocks.paragraph(said), *(rows if n_draws else [blocks.side_by_side(rows)])]
 
 
 def _sized(pixels: images.Pixels, alt: str) -> tuple[bytes, str, int, int]:

@@ -10,9 +10,11 @@ import numpy as np
 
 from mlframework.data import decode_image
 from mlframework.runs import replacing, write_text
-from mlframework.visualise import page
 from mlframework.visualise.data_plots.images import as_png
 from mlframework.visualise.export import Format, Written, write
+from mlframework.visualise.page import blocks
+from mlframework.visualise.page.blocks import Block
+from mlframework.visualise.page.charts import chart_of
 from mlframework.visualise.predictions.answers import Answer, Answers
 from mlframework.visualise.predictions.draw import draw
 from mlframework.visualise.predictions.recommendations import ForUser, Recommendations
@@ -39,21 +41,23 @@ def write_answers(
     shown = found.answers[:n_shown]
     pictures = [decode_image(each.name, _DECODED) for each in shown] if found.unit == "image" else []
     if "html" in formats:
-        charts = [page.chart(figure, str(figure.layout.title.text)) for figure in figures.values()]
-        listed = (
-            [page.cards([_image_card(each, pixels) for each, pixels in zip(shown, pictures, strict=True)])]
+        charts = [chart_of(name, figure) for name, figure in figures.items()]
+        listed: list[Block] = (
+            [blocks.cards([_image_card(each, pixels) for each, pixels in zip(shown, pictures, strict=True)])]
             if pictures
             else [_table(found, shown)]
         )
         rest = len(found.answers) - len(shown)
         if rest:
-            listed.append(page.paragraph(f"{rest:,} more are in predictions.csv; --samples N shows more of them here."))
-        blocks = [page.paragraph(found.summary)] if found.summary else []
-        sections = [
-            page.Section("What the model says", [*(page.notice(note) for note in notes), *blocks, *charts]),
-            page.Section(f"{count_of(len(shown), found.unit)}", listed),
+            listed.append(
+                blocks.paragraph(f"{rest:,} more are in predictions.csv; --samples N shows more of them here.")
+            )
+        told = [*map(blocks.notice, notes), *([blocks.paragraph(found.summary)] if found.summary else [])]
+        sections: list[tuple[str, Sequence[Block]]] = [
+            ("What the model says", [*told, *charts]),
+            (f"{count_of(len(shown), found.unit)}", listed),
         ]
-        write_text(folder / "predictions.html", page.page(title, found.source, sections))
+        write_text(folder / "predictions.html", _page(title, found.source, sections))
         paths.insert(0, folder / "predictions.html")
     if pictures and "png" in formats:
         with replacing(folder / "images.png") as temporary:
@@ -61,6 +65,10 @@ def write_answers(
         paths.append(folder / "images.png")
     drawn = write(figures, folder, [each for each in formats if each == "png"])
     return Written((*paths, *drawn.paths), drawn.reason)
+
+
+def _page(title: str, source: str, sections: Sequence[tuple[str, Sequence[Block]]]) -> str:
+    return blocks.page_of_blocks(title, "What a trained model says", [source], sections).html
 
 
 def answers_csv(found: Answers) -> str:
@@ -96,12 +104,12 @@ def _image_card(answer: Answer, pixels: Any) -> str:
     verdict = "" if answer.is_right is None else " – right" if answer.is_right else f" – wrong, it is {answer.truth}"
     kind = "" if answer.is_right is None else ' class="right"' if answer.is_right else ' class="wrong"'
     inside = [
-        page.picture(png, f"{answer.name}, predicted {said}", width, height),
-        f"<h3{kind}>{page.escaped(said + verdict)}</h3>",
+        blocks.picture(png, f"{answer.name}, predicted {said}", width, height),
+        f"<h3{kind}>{blocks.escaped(said + verdict)}</h3>",
         *_bars(answer),
-        f"<p><small>{page.escaped(answer.name)}</small></p>",
+        f"<p><small>{blocks.escaped(answer.name)}</small></p>",
     ]
-    return page.card(inside)
+    return blocks.card(inside)
 
 
 def _bars(answer: Answer) -> list[str]:
@@ -111,7 +119,7 @@ def _bars(answer: Answer) -> list[str]:
     if isinstance(answer.truth, str) and answer.truth in chances and answer.truth not in names:
         names[-1] = answer.truth
     return [
-        f'<div class="bar"><span title="{page.escaped(name)}">{page.escaped(name)}</span>'
+        f'<div class="bar"><span title="{blocks.escaped(name)}">{blocks.escaped(name)}</span>'
         f'<i style="width:{100 * chances[name]:.1f}%"></i><span>{chances[name]:.2f}</span></div>'
         for name in names
     ]
@@ -134,7 +142,7 @@ def _table(found: Answers, shown: Sequence[Answer]) -> str:
             mistakes.add((at, 1))
         rows.append([*cells, *(answer.cells.get(name, "") for name in columns)])
     numbers = [2] if is_class else [1, 2] if with_truth else [1]
-    return page.table([*header, *columns], rows, f"predictions of {found.target}", numbers=numbers, wrong=mistakes)
+    return blocks.table([*header, *columns], rows, f"predictions of {found.target}", numbers=numbers, wrong=mistakes)
 
 
 def _grid(shown: Sequence[Answer], pictures: Sequence[Any]) -> bytes:
@@ -164,20 +172,14 @@ def write_recommendations(
     paths = [folder / "predictions.csv"]
     if "html" in formats:
         shown = found.users[:n_shown]
-        blocks = [_user(found, each) for each in shown]
         rest = len(found.users) - len(shown)
-        if rest:
-            blocks.append(
-                page.paragraph(f"{rest:,} more users are in predictions.csv; --samples N shows more of them here.")
-            )
+        more = f"{rest:,} more users are in predictions.csv; --samples N shows more of them here."
         sections = [
-            page.Section(
-                "What the model recommends", [*(page.notice(note) for note in notes), page.paragraph(_hits(found))]
-            ),
-            *(page.Section(f"User {each.user}", [block]) for each, block in zip(shown, blocks, strict=False)),
-            *([page.Section("More", blocks[len(shown) :])] if rest else []),
+            ("What the model recommends", [*map(blocks.notice, notes), blocks.paragraph(_hits(found))]),
+            *((f"User {each.user}", [_user(found, each)]) for each in shown),
+            *([("More", [blocks.paragraph(more)])] if rest else []),
         ]
-        write_text(folder / "predictions.html", page.page(title, found.source, sections))
+        write_text(folder / "predictions.html", _page(title, found.source, sections))
         paths.insert(0, folder / "predictions.html")
     return Written(tuple(paths), None)
 
@@ -216,9 +218,9 @@ def _user(found: Recommendations, each: ForUser) -> str:
         rows.append([*row, *(["yes" if item.held_out else ""] if any(marked) else [])])
         if item.held_out:
             strong |= {(at, 1), (at, len(header) - 1)}
-    table = page.table(header, rows, f"recommended to user {each.user}", strong, [header.index("score")])
+    table = blocks.table(header, rows, f"recommended to user {each.user}", strong, [header.index("score")])
     if not each.history:
         return table
     had = [found.name(item) or str(item) for item in each.history[:_HISTORY]]
     more = f" and {len(each.history) - _HISTORY} more" if len(each.history) > _HISTORY else ""
-    return table + page.paragraph(f"Had in training: {'; '.join(had)}{more}.")
+    return table + blocks.paragraph(f"Had in training: {'; '.join(had)}{more}.")

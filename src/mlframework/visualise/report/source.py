@@ -29,10 +29,6 @@ FEWEST_TO_RANK = 5
 """Finished trials below which nothing is said of importances: any order would be chance, and to find it takes a second."""
 
 
-class Absent(Exception):  # noqa: N818 - it is no error, but the reason why a section says nothing
-    """A section has nothing to show, for a reason that the reader should know."""
-
-
 @dataclass(frozen=True)
 class Source:
     """What a report is made of.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlframework.runs import write_text
-from mlframework.visualise.report.page import Page, page_of
+from mlframework.visualise.page import Page, page_of
 from mlframework.visualise.report.sections import SECTIONS
 from mlframework.visualise.report.source import Source
 from mlframework.visualise.wording import standing
@@ -41,6 +41,7 @@ def build(study: Study, folder: StudyFolder, goal: Goal, metric: str | None = No
         sections=SECTIONS,
         source=source,
         lead=[goal.describe(), standing(view)],
+        templates="mlframework.visualise.report",
     )
 
 

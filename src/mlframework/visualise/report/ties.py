@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mlframework.metrics import SPLITS, direction_of, key_of, tasks_of
 from mlframework.search.results import TrialRecord
-from mlframework.visualise.report.words import short
+from mlframework.visualise.page.words import short
 
 _UP_TO_ONE = frozenset(
     ("acc", "f1", "auc", "r2", "precision_at_K", "recall_at_K", "ndcg_at_K", "map_at_K", "mrr"),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from mlframework.visualise.report.page import Section
+from mlframework.visualise.page import Section
 from mlframework.visualise.report.sections import (
     certainty,
     commands,
@@ -38,11 +38,11 @@ SECTIONS = (
     Section("importance", "What mattered", _of_finished(importance.compute), importance.charts),
     Section("slices", "Parameter by parameter", _of_finished(drawn.slices), drawn.charts),
     Section("contours", "Parameters in pairs", _of_finished(drawn.contours), drawn.charts),
-    Section("parallel", "All parameters at once", _of_finished(parallel.compute)),
+    Section("parallel", "All parameters at once", _of_finished(parallel.compute), script="parallel.js"),
     Section("cost", "What it cost", cost.compute, cost.charts),
     Section("pruning", "What was pruned", pruning.compute, pruning.charts),
     Section("failures", "What failed", failures.compute),
-    Section("trials", "All trials", trials.compute),
+    Section("trials", "All trials", trials.compute, script="table.js"),
     Section("commands", "Reproduce it, and go on", commands.compute),
     Section("environment", "What it ran on", environment.compute),
 )

@@ -10,10 +10,10 @@ from statistics import median, stdev
 from mlframework.errors import PlotError
 from mlframework.search.confirm import Candidate, Confirmation, verdicts
 from mlframework.search.results import TrialRecord
-from mlframework.visualise.report.charts import Chart
+from mlframework.visualise.page.charts import Chart
+from mlframework.visualise.page.words import count_of, short
 from mlframework.visualise.report.source import Source
 from mlframework.visualise.report.ties import equals, finer, is_at_bound
-from mlframework.visualise.report.words import count_of, short
 from mlframework.visualise.search_plots import confirm, folds
 
 _TOP = 5

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from mlframework.search.results import TrialRecord
 from mlframework.visualise import style
-from mlframework.visualise.report.charts import Chart
-from mlframework.visualise.report.source import Absent, Source
-from mlframework.visualise.report.words import count_of, duration, percent
+from mlframework.visualise.page import Absent
+from mlframework.visualise.page.charts import Chart
+from mlframework.visualise.page.words import count_of, duration, percent
+from mlframework.visualise.report.source import Source
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -8,11 +8,12 @@ from itertools import combinations
 
 from mlframework.errors import PlotError
 from mlframework.visualise.axes import ParamAxis
-from mlframework.visualise.report.charts import Chart
+from mlframework.visualise.page import Absent
+from mlframework.visualise.page.charts import Chart
+from mlframework.visualise.page.words import count_of, short
 from mlframework.visualise.report.scale import value_scale
-from mlframework.visualise.report.source import Absent, Source
+from mlframework.visualise.report.source import Source
 from mlframework.visualise.report.ties import equals, finer, is_at_bound, no_better
-from mlframework.visualise.report.words import count_of, short
 from mlframework.visualise.search_plots import contour, intermediate_values, optimization_history, pareto_front, slice
 from mlframework.visualise.search_plots.intermediate_values import Curve, IntermediateData
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from mlframework.config.override import get
 from mlframework.search.storage import masked
+from mlframework.visualise.page.words import short
 from mlframework.visualise.report.source import Source
-from mlframework.visualise.report.words import short
 
 _RESULTS = (
     "every trial with its values, parameters, times and reason, the best one, and the data; not what this page works out from "

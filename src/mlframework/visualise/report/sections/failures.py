@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlframework.search.failed_trials import grouped
+from mlframework.visualise.page.words import count_of, percent
 from mlframework.visualise.report.source import Source
-from mlframework.visualise.report.words import count_of, percent
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from mlframework.config.override import get
 from mlframework.search.results import TrialRecord
 from mlframework.visualise import style
-from mlframework.visualise.report.charts import Chart
+from mlframework.visualise.page import Absent
+from mlframework.visualise.page.charts import Chart
+from mlframework.visualise.page.words import count_of, duration, short
 from mlframework.visualise.report.scale import value_scale
-from mlframework.visualise.report.source import Absent, Source
+from mlframework.visualise.report.source import Source
 from mlframework.visualise.report.ties import said_of_ties
-from mlframework.visualise.report.words import count_of, duration, short
 from mlframework.visualise.wording import standing
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from mlframework.errors import PlotError
 from mlframework.visualise import style
-from mlframework.visualise.report.charts import Chart
-from mlframework.visualise.report.source import FEWEST_TO_RANK, Absent, Source
-from mlframework.visualise.report.words import count_of, percent
+from mlframework.visualise.page import Absent
+from mlframework.visualise.page.charts import Chart
+from mlframework.visualise.page.words import count_of, percent
+from mlframework.visualise.report.source import FEWEST_TO_RANK, Source
 from mlframework.visualise.search_plots.param_importances import importances
 
 if TYPE_CHECKING:

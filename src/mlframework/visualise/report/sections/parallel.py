@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlframework.errors import PlotError
-from mlframework.visualise.report.charts import significant
-from mlframework.visualise.report.source import Absent, Source
-from mlframework.visualise.report.words import count_of
+from mlframework.visualise.page import Absent
+from mlframework.visualise.page.charts import significant
+from mlframework.visualise.page.words import count_of
+from mlframework.visualise.report.source import Source
 from mlframework.visualise.search_plots import parallel_coordinate
 from mlframework.visualise.search_plots.parallel_coordinate import ParallelLine
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from mlframework.config.override import get
 from mlframework.search.recorded import Record
+from mlframework.visualise.page.words import duration, short
 from mlframework.visualise.report.source import Source
-from mlframework.visualise.report.words import duration, short
 
 _SHOWN = 12  # settings of the pruner or sampler
 

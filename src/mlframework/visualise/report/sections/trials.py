@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlframework.search.results import TrialRecord
-from mlframework.visualise.report.source import Absent, Source
+from mlframework.visualise.page import Absent
+from mlframework.visualise.report.source import Source
 from mlframework.visualise.study_view import short_names
 
 _LONGEST = 300  # characters of a reason; results.json has it whole

@@ -47,6 +47,12 @@ const Charts = (() => {
     return JSON.parse(document.getElementById(`data-${place.dataset.chart}`).textContent);
   }
 
+  // Beside a narrow plot there is no room for a legend: it stands below.
+  function legendFor(layout, narrow) {
+    if (!narrow || layout.legend?.orientation !== "v") return {};
+    return {legend: {...layout.legend, orientation: "h", x: 0, xanchor: "left", y: -0.12, yanchor: "top"}};
+  }
+
   function layoutFor(place, {data, layout}, dark, width) {
     const narrow = width < NARROW;
     const small = place.closest(".small-charts") !== null;
@@ -54,10 +60,10 @@ const Charts = (() => {
     const size = narrow || small ? 11.5 : 13;
     const named = layout.xaxis?.title?.text;
     const legend = layout.showlegend !== false && data.filter(trace => trace.name && trace.showlegend !== false).length > 1;
-    const margin = {l: narrow || small ? 52 : 66, r: narrow || small ? 14 : 30, t: legend ? 40 : 14, b: named ? 52 : 34};
+    const margin = {l: narrow || small ? 52 : 66, r: narrow || small ? 14 : 30, t: legend ? 40 : 14, b: named ? 52 : 34, ...layout.margin};
     for (const axis of [template?.layout?.xaxis, template?.layout?.yaxis]) if (axis) axis.title = {...axis.title, font: {size}};
     return {
-      ...coloured(layout, dark), template, margin, width, height: place.clientHeight, autosize: false,
+      ...coloured(layout, dark), ...legendFor(layout, narrow), template, margin, width, height: place.clientHeight, autosize: false,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: {size},
       hoverlabel: {font: {size: 12}}, dragmode: narrow ? false : "zoom",
     };

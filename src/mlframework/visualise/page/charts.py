@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 _DIGITS = 6
 """Significant digits of what is drawn: no eye sees a seventh."""
 _OF_SURFACES = 4
+_OF_THE_PAGE = ("template", "title", "height", "width", "margin")  # what a page decides on
 _TITLE_ROOM = 85  # pixels above a plot that hold its title, which a page has as text
+_TOP = 125  # pixels above a plot in the house's template, the title's among them
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Chart:
         figure: what is drawn.
         note: what helps to read it.
         height: in pixels; None: the figure's own.
+        margin: pixels around the plot, at the sides (l, r, t, b) where the page's own would not do.
     """
 
     name: str
@@ -36,6 +41,7 @@ class Chart:
     figure: go.Figure
     note: str = ""
     height: int | None = None
+    margin: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def pixels(self) -> int:
@@ -73,10 +79,30 @@ class Pool:
         return found
 
 
-def compact(figure: go.Figure, pool: Pool) -> dict[str, Any]:
-    """Return what a page needs to draw a figure: rounded numbers, texts by number, neither title nor template."""
-    raw = figure.to_plotly_json()
-    layout = {key: value for key, value in raw["layout"].items() if key not in ("template", "title", "height", "width")}
+def chart_of(name: str, figure: go.Figure) -> Chart:
+    """Return the chart of a figure that was drawn to stand alone: its heading becomes text, and its room stays.
+
+    Args:
+        name: of the chart, unique in the page.
+        figure: as `style.styled` leaves it, with its heading.
+    """
+    title, own = figure.layout.title, figure.layout.margin.to_plotly_json()
+    margin = {side: round(own[side]) for side in ("l", "r", "b") if side in own}
+    margin["t"] = max(14, round(own.get("t", _TOP)) - _TITLE_ROOM)
+    return Chart(name, _plain(title.text), _plain(title.subtitle.text), figure, margin=margin)
+
+
+def _plain(text: str | None) -> str:
+    """Return a text of plotly's, which knows some markup, without it."""
+    return html.unescape(re.sub(r"<[^<>]*>", "", re.sub(r"<br */?>", " ", text or "")))
+
+
+def compact(chart: Chart, pool: Pool) -> dict[str, Any]:
+    """Return what a page needs to draw a chart: rounded numbers, texts by number, neither title nor template."""
+    raw = chart.figure.to_plotly_json()
+    layout = {key: value for key, value in raw["layout"].items() if key not in _OF_THE_PAGE}
+    if chart.margin:
+        layout["margin"] = dict(chart.margin)
     return {"data": [_trace(each, pool) for each in raw["data"]], "layout": _rounded(layout, _DIGITS)}
 
 
@@ -99,7 +125,7 @@ def significant(value: float, digits: int = _DIGITS) -> float | None:
 def _trace(raw: Mapping[str, Any], pool: Pool) -> dict[str, Any]:
     found = {key: _rounded(value, _OF_SURFACES if key == "z" else _DIGITS) for key, value in raw.items()}
     texts = raw.get("hovertext")
-    if isinstance(texts, list | tuple):
+    if isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts):
         found["hovertext"] = {"pool": pool.runs(texts)}
     return found
 

@@ -1,4 +1,4 @@
-"""Making one page of sections: HTML that stands alone, with plotly.js in it once, and nothing from elsewhere."""
+"""The shell of every page: HTML that stands alone, with plotly.js in it once, and nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import base64
 import gzip
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from mlframework.errors import MissingExtraError
 from mlframework.visualise.export import PAGE_CONFIG
-from mlframework.visualise.report import words
-from mlframework.visualise.report.charts import Chart, Pool, compact, template_of, to_script
-from mlframework.visualise.report.source import Absent
-from mlframework.visualise.report.theme import DARK
+from mlframework.visualise.page import words
+from mlframework.visualise.page.charts import Chart, Pool, compact, template_of, to_script
+from mlframework.visualise.page.theme import DARK
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import BaseLoader, Environment
 
-_HERE = "mlframework.visualise.report"
+_HERE = "mlframework.visualise.page"
+
+
+class Absent(Exception):  # noqa: N818 - it is no error, but the reason why a section says nothing
+    """A section has nothing to show, for a reason that the reader should know."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +32,20 @@ class Section:
     """One kind of section: compute, then draw.
 
     Attributes:
-        name: anchor of the section, and its template: `templates/<name>.html`.
+        name: anchor of the section, unique in the page.
         title: what stands above it.
         compute: what the page is about to the section's data. None leaves the section out; `Absent` says why it is empty.
         charts: the charts among the data.
+        template: that draws the data; nothing: `<name>.html`.
+        script: of its own, which stands among the templates.
     """
 
     name: str
     title: str
     compute: Callable[[Any], Any]
     charts: Callable[[Any], Sequence[Chart]] = lambda data: ()
+    template: str = ""
+    script: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Page:
 
     Attributes:
         title: of the page.
-        subtitle: below it.
+        subtitle: what kind of page it is.
         parts: its sections, in their order.
         html: the whole file.
     """
@@ -93,20 +100,23 @@ class Page:
         return f'<iframe srcdoc="{inside}" title="{escape(self.title)}" style="width: 100%; height: 800px; border: 0"></iframe>'
 
 
-def page_of(title: str, subtitle: str, sections: Sequence[Section], source: Any, lead: Sequence[str]) -> Page:
+def page_of(
+    title: str, subtitle: str, sections: Sequence[Section], source: Any, lead: Sequence[str], templates: str = _HERE
+) -> Page:
     """Make a page.
 
     Args:
         title: of the page.
-        subtitle: below it.
+        subtitle: what kind of page it is, above the title.
         sections: what it is made of.
         source: what the sections are computed from.
         lead: facts below the title.
+        templates: the package in whose `templates/` those of the sections lie.
 
     Raises:
         MissingExtraError: jinja2 or plotly is not installed.
     """
-    environment = _environment()
+    environment = _environment(templates)
     pool = Pool()
     parts = tuple(_parts(environment, sections, source, pool))
     charts = [chart for part in parts for chart in part.charts]
@@ -115,6 +125,7 @@ def page_of(title: str, subtitle: str, sections: Sequence[Section], source: Any,
         subtitle=subtitle,
         lead=lead,
         parts=parts,
+        scripts=[section.script for section in sections if section.script],
         settings=to_script(
             {
                 "template": template_of(charts[0].figure) if charts else None,
@@ -139,33 +150,32 @@ def _parts(environment: Environment, sections: Sequence[Section], source: Any, p
         if data is None:
             continue
         charts = tuple(section.charts(data))
-        drawn = {chart.name: to_script(compact(chart.figure, pool)) for chart in charts}
-        body = environment.get_template(f"{section.name}.html").render(data=data, drawn=drawn)
+        drawn = {chart.name: to_script(compact(chart, pool)) for chart in charts}
+        body = environment.get_template(section.template or f"{section.name}.html").render(data=data, drawn=drawn)
         yield Part(section.name, section.title, data, body, charts)
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
+@cache
+def _environment(templates: str) -> Environment:
     try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
+        from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
     except ImportError as error:
-        raise MissingExtraError("jinja2", "optuna", "A report") from error
-    made = Environment(
-        loader=PackageLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        raise MissingExtraError("jinja2", "optuna", "A page") from error
+    loader = ChoiceLoader([PackageLoader(package) for package in dict.fromkeys((_HERE, templates))])
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters.update(
         short=words.short, seconds=words.duration, count=words.count_of, percent=words.percent, script=to_script
     )
-    made.globals["asset"] = _asset
+    made.globals["asset"] = partial(_asset, loader)
     return made
 
 
 @cache
-def _asset(name: str) -> Any:
+def _asset(loader: BaseLoader, name: str) -> Any:
     """Return a script or a stylesheet of ours as it is."""
     from markupsafe import Markup
 
-    return Markup((files(_HERE) / "templates" / name).read_text(encoding="utf-8"))
+    return Markup(loader.get_source(_environment(_HERE), name)[0])
 
 
 @lru_cache(maxsize=1)
@@ -174,5 +184,5 @@ def _plotly() -> str:
     try:
         code = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
     except ModuleNotFoundError as error:
-        raise MissingExtraError("plotly", "optuna", "A report") from error
+        raise MissingExtraError("plotly", "optuna", "A page") from error
     return base64.b64encode(gzip.compress(code, 6, mtime=0)).decode("ascii")
