@@ -249,15 +249,13 @@ def test_the_page_opens_without_an_error_and_shows_the_numbers(make_run: MakeRun
     sides = read_sides(runs)
     written = write_comparison(compare(sides), curves.compute(sides), tmp_path / "out", ["html"])
     assert [path.name for path in written.paths] == ["comparison.html"]
-    with chromium() as browser:
-        for dark in (False, True):
-            with opened(browser, written.paths[0].as_uri(), dark=dark) as seen:
-                seen.page.wait_for_selector(DRAWN)
-                assert seen.page.locator(".js-plotly-plot .main-svg .trace").count()
-                assert seen.page.locator("tr", has_text="val_acc").locator("td strong").all_inner_texts() == ["0.9125"]
-                assert seen.page.locator("tr", has_text="optimizer.lr").locator("td").all_inner_texts() == [
-                    "0.1",
-                    "0.2",
-                ]
-                assert seen.page.locator("img[src='x']").count() == 0
-                assert (seen.errors, seen.requests, seen.serious()) == ([], [], [])
+    with chromium() as browser, opened(browser, written.paths[0].as_uri()) as seen:
+        seen.page.wait_for_selector(DRAWN)
+        assert seen.page.locator(".js-plotly-plot .main-svg .trace").count()
+        assert seen.page.locator("tr", has_text="val_acc").locator("td strong").all_inner_texts() == ["0.9125"]
+        assert seen.page.locator("tr", has_text="optimizer.lr").locator("td").all_inner_texts() == [
+            "0.1",
+            "0.2",
+        ]
+        assert seen.page.locator("img[src='x']").count() == 0
+        assert (seen.errors, seen.requests) == ([], [])

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlframework.runs import read_json, write_text
-from mlframework.visualise.page.blocks import Block, notice, page_of_blocks, paragraph, table
-from mlframework.visualise.page.charts import chart_of
+from mlframework.visualise.page.blocks import Block, heading, notice, page_of_blocks, paragraph, table
+from mlframework.visualise.page.charts import chart_of, plain
 from mlframework.visualise.run_outputs import owner_of
 from mlframework.visualise.run_view import RunView, standing
 from mlframework.visualise.wording import short, six_digits
@@ -65,12 +65,23 @@ def _number(value: Any) -> str:
 
 def _drawn(plots: "Mapping[str, tuple[str, go.Figure]]", missing: Mapping[str, str]) -> Iterator[_Section]:
     for name, (shows, figure) in plots.items():
-        yield shows[:1].upper() + shows[1:], [chart_of(name, figure)]
+        yield shows[:1].upper() + shows[1:], _shown(name, figure)
     if missing:
         by_reason: dict[str, list[str]] = {}
         for name, reason in missing.items():
             by_reason.setdefault(reason, []).append(name)
         yield "Not drawn", [notice(f"{', '.join(names)}: {reason}") for reason, names in by_reason.items()]
+
+
+def _shown(name: str, figure: "go.Figure") -> list[Block]:
+    """Return a chart; one that is a table is a table, which a phone can scroll and everybody can copy from."""
+    if [trace.type for trace in figure.data] != ["table"]:
+        return [chart_of(name, figure)]
+    chart, drawn = chart_of(name, figure), figure.data[0]
+    rows = [[plain(cell) for cell in row] for row in zip(*drawn.cells.values, strict=True)]
+    numbers = [at for at, side in enumerate(drawn.cells.align) if side == "right"]
+    header = [plain(text) for text in drawn.header.values]
+    return [heading(chart.title), paragraph(chart.summary), table(header, rows, chart.title, numbers=numbers)]
 
 
 def _settings(view: RunView) -> Iterator[_Section]:

@@ -57,6 +57,14 @@ def styled(figure: "go.Figure", heading: Heading, height: int) -> "go.Figure":
     return figure
 
 
+def panel_title(text: str) -> dict[str, Any]:
+    """Return the annotation that stands above a panel, for `add_annotation(row=..., col=...)`: it goes where the panel goes."""
+    return {
+        "text": f"<b>{text}</b>", "showarrow": False, "x": 0.5, "y": 1, "xref": "x domain", "yref": "y domain",
+        "xanchor": "center", "yanchor": "bottom", "font": {"size": 14},
+    }  # fmt: skip
+
+
 def whole_numbers(last: float) -> dict[str, Any]:
     """Return the ticks of an axis up to `last`: whole numbers only, there is no trial 2.5."""
     return {"tickformat": "d"} if last > 12 else {"dtick": 1}

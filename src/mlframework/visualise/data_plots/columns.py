@@ -203,9 +203,8 @@ def draw(data: Sequence[Distribution]) -> "go.Figure":
     in_row = min(3, len(data))
     rows = math.ceil(len(data) / in_row)
     inner = rows * _ROW
-    titles = [f"<b>{html.escape(_short(each.column, 34))}</b>" for each in data]
     figure = make_subplots(
-        rows=rows, cols=in_row, subplot_titles=titles, vertical_spacing=min(0.9 / max(1, rows - 1), 75 / inner),
+        rows=rows, cols=in_row, vertical_spacing=min(0.9 / max(1, rows - 1), 75 / inner),
         horizontal_spacing=0.06,
     )  # fmt: skip
     by_class = "all rows" not in data[0].shares
@@ -226,7 +225,8 @@ def draw(data: Sequence[Distribution]) -> "go.Figure":
         if not middles:
             words = [html.escape(_short(word, 14)) for word in each.labels]
             figure.update_xaxes(tickvals=list(range(len(words))), ticktext=words, row=row + 1, col=column + 1)
-    figure.update_annotations(font_size=14)
+        title = style.panel_title(html.escape(_short(each.column, 34)))
+        figure.add_annotation(**title, row=row + 1, col=column + 1)
     what = "the share of each class's rows" if by_class else "the share of the rows"
     heading = style.Heading("How the columns are spread in train", f"{what}; those that say most of the target first")
     style.styled(figure, heading, 205 + inner)

@@ -176,7 +176,7 @@ def draw_tails(log: Log) -> "go.Figure":
     go = style.plotly()
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(rows=1, cols=2, subplot_titles=["<b>users</b>", "<b>items</b>"], horizontal_spacing=0.09)
+    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.09)
     for column, (what, tail) in enumerate((("user", log.users), ("item", log.items)), 1):
         counts = [count for count in tail.counts if count]
         ranks = np.unique(np.geomspace(1, len(counts), min(_POINTS, len(counts))).round().astype(int)).tolist()
@@ -188,6 +188,7 @@ def draw_tails(log: Log) -> "go.Figure":
             ),
             row=1, col=column,
         )  # fmt: skip
+        figure.add_annotation(**style.panel_title(f"{what}s"), row=1, col=column)
         figure.update_xaxes(type="log", title_text=f"{what}s, the one with most first", row=1, col=column)
         figure.update_yaxes(type="log", row=1, col=column)
     figure.update_yaxes(title_text="interactions in train", row=1, col=1)

@@ -57,6 +57,11 @@ def paragraph(text: str) -> str:
     return f"<p>{escaped(text)}</p>"
 
 
+def heading(text: str) -> str:
+    """Return a heading within a section."""
+    return f"<h3>{escaped(text)}</h3>"
+
+
 def notice(text: str, kind: Kind = "note") -> str:
     """Return a paragraph that stands out; a warning says so in words, too, for those who see no colours."""
     word = "<strong>Warning:</strong> " if kind == "warning" else ""
@@ -94,7 +99,11 @@ def table(
         side = f' class="{" ".join(looks)}"' if looks else ""
         if titles is not None and (row, column) in titles:
             side += f' title="{escaped(titles[row, column])}"'
-        return f'<th scope="row">{shown}</th>' if column == 0 else f"<td{side}>{shown}</td>"
+        return (
+            f'<th scope="row">{_breakable(text) if shown == escaped(text) else shown}</th>'
+            if column == 0
+            else f"<td{side}>{shown}</td>"
+        )
 
     head = "".join(
         f'<th scope="col"{_NUMBER if column in numbers else ""}>{_breakable(text)}</th>'
@@ -112,7 +121,7 @@ def table(
 
 def _breakable(text: str) -> str:
     """Return a heading that may go on in the next line after each of its parts."""
-    return escaped(text).replace("_", "_<wbr>").replace("/", "/<wbr>")
+    return re.sub("([_/.])(?=[^ ])", r"\1<wbr>", escaped(text))
 
 
 def picture(png: bytes, alt: str, width: int, height: int) -> str:

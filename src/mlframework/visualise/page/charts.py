@@ -7,8 +7,10 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from mlframework.visualise.page.stacked import Stacked, stacked
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 _DIGITS = 6
 """Significant digits of what is drawn: no eye sees a seventh."""
 _OF_SURFACES = 4
+_BOTTOM = 52  # pixels below a plot in a page
 _OF_THE_PAGE = ("template", "title", "height", "width", "margin")  # what a page decides on
 _TITLE_ROOM = 85  # pixels above a plot that hold its title, which a page has as text
 _TOP = 125  # pixels above a plot in the house's template, the title's among them
@@ -33,6 +36,7 @@ class Chart:
         note: what helps to read it.
         height: in pixels; None: the figure's own.
         margin: pixels around the plot, at the sides (l, r, t, b) where the page's own would not do.
+        stacked: how its panels stand where the page is narrow; None: as everywhere.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Chart:
     note: str = ""
     height: int | None = None
     margin: Mapping[str, int] = field(default_factory=dict)
+    stacked: Stacked | None = None
 
     @property
     def pixels(self) -> int:
@@ -89,11 +94,12 @@ def chart_of(name: str, figure: go.Figure) -> Chart:
     title, own = figure.layout.title, figure.layout.margin.to_plotly_json()
     margin = {side: round(own[side]) for side in ("l", "r", "b") if side in own}
     margin["t"] = max(14, round(own.get("t", _TOP)) - _TITLE_ROOM)
-    return Chart(name, _plain(title.text), _plain(title.subtitle.text), figure, margin=margin)
+    chart = Chart(name, plain(title.text), plain(title.subtitle.text), figure, margin=margin)
+    return replace(chart, stacked=stacked(figure, chart.pixels - margin["t"] - margin.get("b", _BOTTOM)))
 
 
-def _plain(text: str | None) -> str:
-    """Return a text of plotly's, which knows some markup, without it."""
+def plain(text: str | None) -> str:
+    """Return what is read of a text of a figure, in which plotly knows some markup."""
     return html.unescape(re.sub(r"<[^<>]*>", "", re.sub(r"<br */?>", " ", text or "")))
 
 
@@ -103,7 +109,8 @@ def compact(chart: Chart, pool: Pool) -> dict[str, Any]:
     layout = {key: value for key, value in raw["layout"].items() if key not in _OF_THE_PAGE}
     if chart.margin:
         layout["margin"] = dict(chart.margin)
-    return {"data": [_trace(each, pool) for each in raw["data"]], "layout": _rounded(layout, _DIGITS)}
+    found = {"data": [_trace(each, pool) for each in raw["data"]], "layout": _rounded(layout, _DIGITS)}
+    return found if chart.stacked is None else {**found, "stacked": _rounded(chart.stacked.domains, _DIGITS)}
 
 
 def template_of(figure: go.Figure) -> Any:

@@ -52,7 +52,10 @@ def write_answers(
             listed.append(
                 blocks.paragraph(f"{rest:,} more are in predictions.csv; --samples N shows more of them here.")
             )
-        told = [*map(blocks.notice, notes), *([blocks.paragraph(found.summary)] if found.summary else [])]
+        told = [
+            *map(blocks.notice, notes),
+            *([blocks.paragraph(found.summary)] if found.summary and not charts else []),
+        ]
         sections: list[tuple[str, Sequence[Block]]] = [
             ("What the model says", [*told, *charts]),
             (f"{count_of(len(shown), found.unit)}", listed),

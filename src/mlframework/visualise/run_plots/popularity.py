@@ -153,7 +153,7 @@ def draw(data: PopularityData) -> "go.Figure":
     for column, text in enumerate(_findings(data), 1):
         figure.add_annotation(
             text=text, showarrow=False, x=0, y=1, xref="x domain", yref="y domain", xanchor="left", yanchor="bottom",
-            yshift=10, font={"size": 15}, row=1, col=column,
+            yshift=10, font={"size": 14}, row=1, col=column,
         )  # fmt: skip
     style.styled(figure, data.heading, 580)
     # Below the subtitle, above what is found: both need their own line.

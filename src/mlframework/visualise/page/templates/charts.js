@@ -47,10 +47,19 @@ const Charts = (() => {
     return JSON.parse(document.getElementById(`data-${place.dataset.chart}`).textContent);
   }
 
-  // Beside a narrow plot there is no room for a legend: it stands below.
-  function legendFor(layout, narrow) {
-    if (!narrow || layout.legend?.orientation !== "v") return {};
-    return {legend: {...layout.legend, orientation: "h", x: 0, xanchor: "left", y: -0.12, yanchor: "top"}};
+  // On a narrow page panels stand below one another, and a legend below them or above them, where it has the whole width.
+  function fitted({layout, stacked, ...rest}, narrow) {
+    if (!narrow) return {layout, ...rest};
+    const found = {...layout};
+    for (const [axis, domain] of Object.entries(stacked ?? {})) found[axis] = {...found[axis], domain};
+    if (layout.legend?.orientation === "v") {
+      const title = layout.legend.title && {...layout.legend.title, side: "top left"};
+      found.legend = {...layout.legend, title, orientation: "h", x: 0, xanchor: "left", y: 0, yref: "container", yanchor: "bottom"};
+    } else if (stacked) {
+      found.legend = {...layout.legend, x: 0, xanchor: "left", y: 1, yref: "container", yanchor: "top"};
+      found.margin = {...layout.margin, t: layout.margin.t + 30};
+    }
+    return {layout: found, ...rest};
   }
 
   function layoutFor(place, {data, layout}, dark, width) {
@@ -63,7 +72,7 @@ const Charts = (() => {
     const margin = {l: narrow || small ? 52 : 66, r: narrow || small ? 14 : 30, t: legend ? 40 : 14, b: named ? 52 : 34, ...layout.margin};
     for (const axis of [template?.layout?.xaxis, template?.layout?.yaxis]) if (axis) axis.title = {...axis.title, font: {size}};
     return {
-      ...coloured(layout, dark), ...legendFor(layout, narrow), template, margin, width, height: place.clientHeight, autosize: false,
+      ...coloured(layout, dark), template, margin, width, height: place.clientHeight, autosize: false,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: {size},
       hoverlabel: {font: {size: 12}}, dragmode: narrow ? false : "zoom",
     };
@@ -85,7 +94,7 @@ const Charts = (() => {
   }
 
   function render(place, dark, width) {
-    const found = figure(place);
+    const found = fitted(figure(place), width < NARROW);
     const traces = found.data.map(trace => coloured(filled(trace), dark));
     const config = {...settings.config, displayModeBar: width < NARROW ? false : "hover"};
     return Plotly.react(place, traces, layoutFor(place, found, dark, width), config);
