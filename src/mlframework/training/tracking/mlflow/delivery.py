@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlframework.config.secrets import masked
+from mlframework.training.tracking.mlflow.database import file_of, make_file
 from mlframework.training.tracking.mlflow.settings import address
 from mlframework.training.tracking.mlflow.spool import Event, Sent, Spool
 
@@ -41,10 +42,12 @@ class Server:
     Attributes:
         uri: its address, as it was recorded.
         client: MLflow's; None before it is first needed.
+        is_opening: whether its file is being made or opened now, which takes seconds and is no failure to answer.
     """
 
     uri: str
     client: MlflowClient | None = None
+    is_opening: bool = False
     experiments: dict[str, str] = field(default_factory=dict)
 
     def connect(self) -> MlflowClient:
@@ -58,7 +61,14 @@ class Server:
 
             # Whatever a program around this has set as MLflow's own addresses.
             uri = address(self.uri)
-            self.client = MlflowClient(uri, uri)
+            file = file_of(uri)
+            self.is_opening = file is not None
+            try:
+                if file is not None:
+                    make_file(file)
+                self.client = MlflowClient(uri, uri)
+            finally:
+                self.is_opening = False
         return self.client
 
     def experiment(self, name: str) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -93,8 +90,9 @@ class Sender:
                 self._lock.notify_all()
                 rounds, sizes = self._rounds, self._sent_bytes()
                 self._lock.wait_for(lambda seen=rounds: self._rounds != seen, timeout=0.2)  # type: ignore[misc]
-                # A model takes a while before there is anything to ask the server for.
-                if self._sent_bytes() != sizes or any(each.is_working for each in self._deliveries.values()):
+                # A model and a new database take a while before there is anything to ask the server for.
+                works = (each.is_working or each.server.is_opening for each in self._deliveries.values())
+                if self._sent_bytes() != sizes or any(works):
                     progress = time.monotonic()
             self._is_urgent = False
             return left
@@ -137,7 +135,7 @@ class Sender:
         sent = False
         try:
             if not delivery.is_done:
-                with _brief_requests(), _alone_with_a_new_file(delivery.server):
+                with _brief_requests():
                     sent = delivery.send()
                 outage.is_over(sent)
         except NotYet:
@@ -206,11 +204,16 @@ class _Outage:
 def say_what_is_left(left: list[Path], command: str) -> None:
     """Warn of what could not be sent, with the command that sends it."""
     if left:
-        folders = _shown(left[0]) + (f" and {len(left) - 1} other folders" if len(left) > 1 else "")
         _say(
-            f"MLflow has not had everything of {folders}; nothing is lost, this sends the rest: {command} "
+            f"MLflow has not had everything of {shown_folders(left)}; nothing is lost, this sends the rest: {command} "
             "(tracking.mlflow.tracking_uri may name another server: --tracking.mlflow.tracking_uri URI)"
         )
+
+
+def shown_folders(folders: Sequence[Path]) -> str:
+    """Name the first one, and how many others there are."""
+    others = {1: "", 2: " and another folder"}.get(len(folders), f" and {len(folders) - 1} other folders")
+    return _shown(folders[0]) + others
 
 
 def _say(text: str) -> None:
@@ -262,21 +265,6 @@ def _brief_requests() -> Iterator[None]:
     finally:
         for name in mine:
             os.environ.pop(name, None)
-
-
-@contextmanager
-def _alone_with_a_new_file(server: Server) -> Iterator[None]:
-    """Keep other processes of this machine away while MLflow makes the tables of a database."""
-    if server.client is not None or not server.uri.startswith("sqlite"):
-        yield
-        return
-    name = hashlib.sha256(f"{os.getuid()} {Path.cwd()} {server.uri}".encode()).hexdigest()[:16]
-    handle = os.open(Path(tempfile.gettempdir()) / f"mlframework-mlflow-{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 @cache
