@@ -168,7 +168,7 @@ def planned(
 
 def compared(plan: ComparePlan, storage: Any, resume: bool = False) -> tuple[Comparison, Seen]:
     seen = Seen()
-    found = compare(plan, open_studies(plan, storage, resume), _load, seen)
+    found = compare(plan, open_studies(plan, storage, resume), _load, seen, "ml-search --resume")
     assert found is not None
     return found, seen
 

@@ -14,6 +14,8 @@ from mlframework.search.start import load, open_search
 from mlframework.search.study import OpenStudy
 from mlframework.search.tracking import tracked
 from mlframework.training.tracking.mlflow.sender import sender
+from mlframework.training.tracking.mlflow.told import recorded_lines
+from mlframework.training.tracking.mlflow.tracker import Target
 from support.fuzzing import run_here
 from support.mlflow_runs import Recorded, database, settled, state_of
 from support.searches import LR, Watched, write_config
@@ -168,11 +170,23 @@ def test_confirmations_hang_below_the_study_and_a_comparison_is_a_tree_a_study(m
     assert sorted(kinds) == ["confirmation", "confirmation", "trial"]
     assert "confirm.json" in mlflow.artifacts(parent)
     line = ["ml-search", "--config", "config.yaml", "--study-name", "both", "--experiment-name", "both"]
-    assert run_here([*line, "--compare", "RandomSampler", "TPESampler", "--seeds", "2"]).code == 0
+    end = run_here([*line, "--compare", "RandomSampler", "TPESampler", "--seeds", "2"])
+    said = [text for text in end.out.splitlines() if text.startswith("MLflow")]
+    look = f"   look: mlflow ui --backend-store-uri {mlflow.uri}"
+    assert (end.code, said) == (0, [f"MLflow: recorded in experiment 'both' at {mlflow.uri}{look}"]), end
     runs = mlflow.runs("both")
     studies = {run.info.run_id for run in runs if run.data.tags["mlframework.kind"] == "study"}
     parents = [run.data.tags.get("mlflow.parentRunId") for run in runs if run.info.run_id not in studies]
     assert (len(studies), sorted(parents)) == (4, sorted(studies))
+
+    folders = sorted(STUDY.parent.glob("both_compare-*-*"))
+    (folders[1] / "mlflow_sent.json").unlink()
+    (folders[3] / "trial_0000" / "mlflow_sent.json").unlink()
+    (told_of,) = recorded_lines(Target(mlflow.uri, "both"), folders, "ml-search --resume")
+    assert told_of == (
+        f"MLflow: not all of it is recorded yet in experiment 'both' at {mlflow.uri}; it is kept in {folders[1]} and "
+        "another folder, and sent by: ml-search --resume"
+    )
 
 
 @pytest.mark.slow

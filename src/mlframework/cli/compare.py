@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from mlframework.cli import console
+from mlframework.cli import console, tracking
 from mlframework.errors import ConfigError, Problem, TrainingError
 
 if TYPE_CHECKING:
@@ -92,11 +92,13 @@ def run_comparison(read: ReadConfig, arguments: argparse.Namespace, resume: str)
         )
     console.say_on_interrupt(f"finished trials are kept; go on with: {resume}")
     with CompareScreen(screen, plan) as watcher:
-        found = compare(plan, studies, load, watcher)
+        found = compare(plan, studies, load, watcher, resume)
     if found is None:
         screen.print("the last trials are still being trained by other processes; the last of them writes the results")
-        return
-    _print_results(screen, plan, found, studies)
+    else:
+        _print_results(screen, plan, found, studies)
+    folders = [study.spec.folder.path for study in studies]
+    tracking.say_recorded(read.config.name, read.config.tracking, resume, *folders)
 
 
 def _print_plan(screen: Console, plan: ComparePlan) -> None:

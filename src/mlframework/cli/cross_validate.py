@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import stdev
 from typing import TYPE_CHECKING
 
-from mlframework.cli import console
+from mlframework.cli import console, tracking
 from mlframework.errors import ConfigError, Problem
 from mlframework.face import experiment_of, new_run
 
@@ -45,21 +45,26 @@ def evaluate_folds(config: ExperimentConfig, run: RunDir, folds: Folds) -> None:
     """Train on each fold, those before a resume again for no epoch, and show a table."""
     from mlframework.experiment import load_data
     from mlframework.runs import write_json
+    from mlframework.training.tracking.start import publish_run
 
     screen = console.out()
     splits = load_data(config).without_test()
     each = f", {folds.config.repeats} times" if folds.config.repeats > 1 else ""
     screen.print(f"{config.name}: {config.model.architecture} on {folds.config.n_folds} folds{each}, into {run.path}")
+    if config.tracking.mlflow.enabled and config.tracking.mlflow.register_model:
+        screen.print("tracking.mlflow.register_model has no say here: folds only judge, and leave no model")
     console.say_on_interrupt(f"the last finished epoch is saved; go on with: ml-train --resume {run.path}")
     bar = FoldBar(screen, folds.n_parts, config.training.num_epochs)
     evaluation = folds.evaluate(config, splits, run, lambda *_: None, [bar])
     write_json(run.result, evaluation.to_dict())
+    publish_run(config, config.tracking, run, is_final=False)
     tables = _tables if folds.n_parts > WIDEST else _table
     for table in tables(config.metric, evaluation):
         screen.print(table)
     screen.print(
         f"{folds.config.aggregation} {config.metric} {evaluation.value:.6g} over {folds.n_parts} folds, in {run.path}"
     )
+    tracking.say_recorded(config.name, config.tracking, f"ml-train --resume {run.path}", run.path)
 
 
 def _table(_metric: str, evaluation: Evaluation) -> list[RenderableType]:

@@ -166,7 +166,7 @@ def _search(read: ReadConfig, study: OpenStudy, workers: Workers, arguments: arg
             _summarise(study, end, resume)
         finally:
             say_report(study)
-    tracking.say_recorded(read.config.name, read.config.tracking, study.spec.folder.path, resume)
+    tracking.say_recorded(read.config.name, read.config.tracking, resume, study.spec.folder.path)
     if arguments.refit and end.why != "others":
         _refit(study)
 

@@ -74,24 +74,24 @@ def send_missed(config: ExperimentConfig, run: RunDir, is_final: bool, command: 
     n_sent = before - unsent(target, run.path)
     if n_sent > 0:
         console.out().print(f"MLflow: sent {n_sent} entries of {run.path} that it had missed", soft_wrap=True)
-    say_recorded(config.name, config.tracking, run.path, command)
+    say_recorded(config.name, config.tracking, command, run.path)
 
 
-def say_recorded(name: str, tracking: TrackingConfig, folder: Path, command: str) -> None:
-    """Say where a run or a study was recorded, and where its model is registered; nothing where it is not to be.
+def say_recorded(name: str, tracking: TrackingConfig, command: str, *folders: Path) -> None:
+    """Say where a run or studies were recorded, and where its model is registered; nothing where it is not to be.
 
     Args:
         name: the config's.
         tracking: its section on tracking.
-        folder: of the run or study.
         command: that sends what is left.
+        folders: of the run, or of the studies.
     """
     if not tracking.mlflow.enabled:
         return
     from mlframework.training.tracking.mlflow.told import recorded_lines
     from mlframework.training.tracking.mlflow.tracker import Target
 
-    for line in recorded_lines(Target.of(tracking.mlflow, name), folder, command):
+    for line in recorded_lines(Target.of(tracking.mlflow, name), folders, command):
         console.out().print(line, soft_wrap=True)
 
 

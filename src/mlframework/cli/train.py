@@ -160,7 +160,7 @@ def _refit(config: ExperimentConfig, run: RunDir, num_epochs: int) -> None:
 
 
 def _say_recorded(config: ExperimentConfig, run: RunDir) -> None:
-    tracking.say_recorded(config.name, config.tracking, run.path, f"ml-train --resume {run.path}")
+    tracking.say_recorded(config.name, config.tracking, f"ml-train --resume {run.path}", run.path)
 
 
 def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None:
@@ -200,8 +200,8 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
         )
         if epochs is None and folds is None and arguments.mode == "final":
             final_of(run, _select(config, run, is_final=False).best_epoch, f"{run.path.name}-final")
-        elif folds is None:
-            is_final = not (run.path.parent / f"{run.path.name}-final").is_dir()
+        else:
+            is_final = folds is None and not (run.path.parent / f"{run.path.name}-final").is_dir()
             tracking.send_missed(config, run, is_final, f"ml-train --resume {run.path}")
         return
     for line in replay.changed_data(run, document.tree, arguments.accept_data_change):

@@ -170,9 +170,16 @@ def open_studies(
 
 
 def compare(
-    plan: ComparePlan, studies: Sequence[OpenStudy], load: LoadSplits, watcher: CompareWatcher
+    plan: ComparePlan, studies: Sequence[OpenStudy], load: LoadSplits, watcher: CompareWatcher, command: str
 ) -> Comparison | None:
     """Run every study to its end, compare them, and write compare.json and compare.csv.
+
+    Args:
+        plan: the comparison.
+        studies: of it.
+        load: loads a trial's data.
+        watcher: is told of it all.
+        command: that goes on with it.
 
     Returns:
         What was found; None where other processes still train the last trials.
@@ -185,7 +192,7 @@ def compare(
         watcher.study_started(study)
         told = study.spec.settings
         tracking = TrackingConfig.model_validate(told["tracking"])
-        with tracked(study, tracking, told["name"], "the same comparison with --resume") as tracked_by:
+        with tracked(study, tracking, told["name"], command) as tracked_by:
             search(study, load, tracked_by(watcher))
         watcher.study_ended(_curve(study))
     # Only now: of a study that other processes shared, the last trials may have ended meanwhile.

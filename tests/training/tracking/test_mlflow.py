@@ -220,6 +220,28 @@ def test_folds_are_curves_of_one_run(mlflow: Recorded) -> None:
         assert mlflow.has_the_curves_of(found, run.path / fold / "metrics.jsonl", f"{fold}/")
 
 
+def test_a_cross_validation_says_where_it_is_recorded_and_has_an_end(mlflow: Recorded) -> None:
+    write_config(to(mlflow, register_model=True))
+    end = run_here(["ml-train", "--config", "config.yaml", "--cross-validate", "2"])
+    look = f"   look: mlflow ui --backend-store-uri {mlflow.uri}"
+    last = f"MLflow: recorded in experiment 'tiny' at {mlflow.uri}{look}\n"
+    assert (end.code, end.out.endswith(f"in runs/tiny_folds-2\n{last}")) == (0, True), end
+    assert "register_model has no say here: folds only judge, and leave no model\n" in end.out
+    found = mlflow.run("tiny", "tiny_folds-2")
+    result = json.loads(Path("runs/tiny_folds-2/result.json").read_text())
+    assert state_of(found) == ("FINISHED", "complete")
+    assert mlflow.curve(found, "best/val_loss") == [(result["best_epoch"], result["value"])]
+    assert mlflow.artifacts(found) == {"config.yaml", "result.json", "environment.json"}
+    sender().drop()  # as another process begins
+    Path("runs/tiny_folds-2", SENT).unlink()
+    n_entries = len(Spool(Path("runs/tiny_folds-2")).events())
+    end = run_here(["ml-train", "--resume", "runs/tiny_folds-2"])
+    missed = f"MLflow: sent {n_entries} entries of runs/tiny_folds-2 that it had missed\n"
+    assert (end.code, end.out.endswith(missed + last)) == (0, True), end
+    assert len(mlflow.runs("tiny")) == 1
+    assert mlflow.has_the_curves_of(found, Path("runs/tiny_folds-2/fold_2/metrics.jsonl"), "fold_2/")
+
+
 def test_a_server_that_is_away_changes_nothing(mlflow: Recorded) -> None:
     """What it missed stands in the folder, and goes to the server that the next command names."""
     write_config(to(SILENT, register_model=True))
