@@ -1,12 +1,15 @@
 """What MLflow has of real runs, in a database of its own: each test asks MLflow."""
 
+import itertools
 import json
 import os
 import re
+import socket
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,7 @@ from mlframework.experiment import ExperimentConfig, load_data, start_run, train
 from mlframework.folds import CrossValidation
 from mlframework.plans import Folds
 from mlframework.runs import RunDir
-from mlframework.training.tracking.mlflow.sender import _plain, sender
+from mlframework.training.tracking.mlflow.sender import Sender, _plain, sender
 from mlframework.training.tracking.mlflow.settings import MlflowConfig
 from mlframework.training.tracking.mlflow.spool import SENT, Spool
 from support.ending import Ending
@@ -276,6 +279,30 @@ def test_a_server_that_is_away_changes_nothing(mlflow: Recorded) -> None:
     found = mlflow.run("tiny", "tiny")
     assert mlflow.has_the_curves_of(found, Path("runs/tiny/metrics.jsonl"))
     assert mlflow.artifacts(found) == {"config.yaml", "result.json", "environment.json", "model"}
+
+
+def test_a_server_that_hangs_is_waited_for_once(mlflow: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes connections and never answers. The clock is one that goes on by a second each time it is looked at."""
+    import time
+
+    ticks = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: float(next(ticks)), sleep=time.sleep, strftime=time.strftime)
+    monkeypatch.setattr("mlframework.training.tracking.mlflow.sender.time", clock)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "600")
+    spool, hung = Spool(Path("runs/hung").absolute()), Sender()
+    spool.append("run", key="a", name="hung", tags={})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        hung.add(spool.folder, f"http://127.0.0.1:{server.getsockname()[1]}", "e")
+        waited = []
+        for seconds in (2.0, 5.0, 5.0, 5.0):  # a training's end, its run's, and both of the final run
+            before = next(ticks)
+            assert hung.flush(seconds) == [spool.folder]
+            waited.append(next(ticks) - before)
+        server.accept()[0].close()
+    assert waited[0] >= 2 and sum(waited) <= 5 + 4 * 4, waited
+    hung.add(spool.folder, mlflow.uri, "e")
+    settled(hung)
+    assert mlflow.run("e", "hung").data.tags["mlframework.key"] == "a"
 
 
 def test_a_run_that_was_deleted_there_is_said_once_and_left(mlflow: Recorded) -> None:

@@ -43,11 +43,13 @@ class Server:
         uri: its address, as it was recorded.
         client: MLflow's; None before it is first needed.
         is_opening: whether its file is being made or opened now, which takes seconds and is no failure to answer.
+        n_answers: how often it has taken something.
     """
 
     uri: str
     client: MlflowClient | None = None
     is_opening: bool = False
+    n_answers: int = 0
     experiments: dict[str, str] = field(default_factory=dict)
 
     def connect(self) -> MlflowClient:
@@ -110,7 +112,6 @@ class Delivery:
     def __init__(self, folder: Path, server: Server, experiment: str) -> None:
         self.spool, self.server, self.experiment = Spool(folder), server, experiment
         self.is_closed = self.is_refused = self.is_working = False
-        self.n_sent = 0
         self._steps: dict[str, set[int]] | None = None  # what the server has of each metric, where that is to be asked
         self._position: int | None = None
 
@@ -146,7 +147,7 @@ class Delivery:
 
     def _send(self, sent: Sent) -> bool:
         waiting: list[tuple[Event, int]] = []
-        before = sent.position
+        before = self.server.n_answers
         for event, position in self.spool.after(sent.position):
             if event["kind"] == "epoch":
                 waiting.append((event, position))
@@ -154,13 +155,17 @@ class Delivery:
             self._epochs(sent, waiting)
             waiting = []
             HANDLERS.get(event["kind"], _ignore)(self, sent, event)
-            sent.position = position
-            sent.write(self.spool.folder)
+            self._came_to(sent, position)
         self._epochs(sent, waiting)
         if sent.mark is not None:
             _mark(self, sent)
-        self.n_sent += sent.position - before
-        return sent.position != before
+        return self.server.n_answers != before
+
+    def _came_to(self, sent: Sent, position: int) -> None:
+        """Write how far it has come."""
+        sent.position = position
+        sent.write(self.spool.folder)
+        self.server.n_answers += 1
 
     def _epochs(self, sent: Sent, events: Sequence[tuple[Event, int]]) -> None:
         """Send the metrics of epochs, as many at once as MLflow takes."""
@@ -177,8 +182,7 @@ class Delivery:
                 batch += points
                 taken += 1
             self.points(sent, batch)
-            sent.position = events[taken - 1][1]
-            sent.write(self.spool.folder)
+            self._came_to(sent, events[taken - 1][1])
             events = events[taken:]
 
     def points(self, sent: Sent, batch: Sequence[tuple[str, float, int, int]]) -> None:

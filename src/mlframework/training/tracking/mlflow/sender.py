@@ -16,6 +16,7 @@ from mlframework.training.tracking.mlflow.delivery import Delivery, NotYet, Refu
 
 _EVERY = 3.0  # seconds between two batches
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0  # seconds until a server that is away is asked again
+_ONCE_MORE = 0.5  # seconds that a further end waits for a server that an end has waited for in vain
 _SAID_AFTER = 2.0  # seconds: what is shorter nobody has to know
 _AT_MOST = 120.0  # seconds that an end waits for a server that answers
 _REQUESTS = {
@@ -36,6 +37,7 @@ class Sender:
         self._servers: dict[str, Server] = {}
         self._lock = threading.Condition()
         self._is_urgent = False
+        self._waited, self._answers = 0.0, 0  # how long ends have waited for servers since that many answers
         self._rounds = 0
         self._thread: threading.Thread | None = None
 
@@ -68,32 +70,34 @@ class Sender:
         """Wait until everything is sent.
 
         Args:
-            seconds: for which a server is waited for that does not answer; one that has been away for a while is asked once.
+            seconds: for which a server is waited for that does not answer. What former ends have waited for it counts, so
+                that several of them take no longer together; and one that has been away for a while is asked once.
 
         Returns:
             The folders of which something is left.
         """
-        started = progress = time.monotonic()
+        started = seen = time.monotonic()
         with self._lock:
+            seconds = max(seconds, self._waited_in_vain() + _ONCE_MORE)
             before = {uri: outage.n_failures for uri, outage in self._outages.items()}
             for outage in self._outages.values():
                 outage.next_try = 0.0  # one more attempt, whatever the pause
             while left := self._left():
                 now = time.monotonic()
+                self._waited, seen = self._waited_in_vain() + now - seen, now
                 if (
-                    now - progress > seconds
+                    self._waited > seconds
                     or now - started > _AT_MOST
                     or all(self._is_away(path, before) for path in left)
                 ):
                     break
                 self._is_urgent = True
                 self._lock.notify_all()
-                rounds, sizes = self._rounds, self._sent_bytes()
-                self._lock.wait_for(lambda seen=rounds: self._rounds != seen, timeout=0.2)  # type: ignore[misc]
+                rounds = self._rounds
+                self._lock.wait_for(lambda known=rounds: self._rounds != known, timeout=0.2)  # type: ignore[misc]
                 # A model and a new database take a while before there is anything to ask the server for.
-                works = (each.is_working or each.server.is_opening for each in self._deliveries.values())
-                if self._sent_bytes() != sizes or any(works):
-                    progress = time.monotonic()
+                if any(each.is_working or each.server.is_opening for each in self._deliveries.values()):
+                    self._waited, seen = 0.0, time.monotonic()
             self._is_urgent = False
             return left
 
@@ -106,8 +110,12 @@ class Sender:
     def _left(self) -> list[Path]:
         return [path for path, delivery in self._deliveries.items() if not delivery.is_done and not delivery.is_refused]
 
-    def _sent_bytes(self) -> int:
-        return sum(delivery.n_sent for delivery in self._deliveries.values()) + len(self._deliveries)
+    def _waited_in_vain(self) -> float:
+        """Return for how many seconds ends have waited since a server has last answered."""
+        answers = sum(server.n_answers for server in self._servers.values())
+        if answers != self._answers:
+            self._waited, self._answers = 0.0, answers
+        return self._waited
 
     def _run(self) -> None:
         while True:
@@ -132,7 +140,7 @@ class Sender:
         outage = self._outages[delivery.server.uri]
         if delivery.is_refused or outage.is_pausing:
             return False
-        sent = False
+        sent, began = False, time.monotonic()
         try:
             if not delivery.is_done:
                 with _brief_requests():
@@ -149,7 +157,7 @@ class Sender:
                 delivery.is_refused = True
                 _say(f"MLflow at {masked(delivery.server.uri)} takes nothing of {_shown(path)}: {_reason(error)}")
             else:
-                outage.note(_plain(error), has_ended=self._is_urgent)
+                outage.note(_plain(error), began, has_ended=self._is_urgent)
         if delivery.is_closed and delivery.is_done:
             with self._lock:
                 if delivery.is_closed and delivery.is_done:
@@ -172,16 +180,17 @@ class _Outage:
     def is_pausing(self) -> bool:
         return time.monotonic() < self.next_try
 
-    def note(self, reason: str, has_ended: bool) -> None:
+    def note(self, reason: str, began: float, has_ended: bool) -> None:
         """Take note that it has not answered; say so once, if that lasts.
 
         Args:
             reason: why not.
+            began: when it was asked: one that hangs has been away since then.
             has_ended: whether it is the end that waits for it.
         """
         now = time.monotonic()
         self.n_failures += 1
-        self._since = now if self._since is None else self._since
+        self._since = began if self._since is None else self._since
         self.next_try = now + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         if not self.is_said and now - self._since >= _SAID_AFTER:
