@@ -256,6 +256,14 @@ class _Told:
         self._watcher.news(text)
 
 
+def leave_files(tracking: TrackingConfig) -> None:
+    """Leave what goes into a database file to the parent, on whose disk it lies: it gets the trials' folders."""
+    if tracking.mlflow.enabled:
+        from mlframework.training.tracking.mlflow.sender import sender
+
+        sender().leave_files()
+
+
 def let_go() -> None:
     """Send what a worker still has to send, and leave the rest to its parent, or to whoever goes on."""
     # Where nothing was recorded, nothing is imported.

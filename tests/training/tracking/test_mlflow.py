@@ -23,9 +23,10 @@ from mlframework.experiment import ExperimentConfig, load_data, start_run, train
 from mlframework.folds import CrossValidation
 from mlframework.plans import Folds
 from mlframework.runs import RunDir
+from mlframework.training.tracking.mlflow.delivery import Delivery, Server
 from mlframework.training.tracking.mlflow.sender import Sender, _plain, sender
 from mlframework.training.tracking.mlflow.settings import MlflowConfig
-from mlframework.training.tracking.mlflow.spool import SENT, Spool
+from mlframework.training.tracking.mlflow.spool import SENT, Sent, Spool
 from support.ending import Ending
 from support.fuzzing import run_here
 from support.mlflow_runs import Recorded, database, settled, state_of
@@ -279,6 +280,40 @@ def test_a_server_that_is_away_changes_nothing(mlflow: Recorded) -> None:
     found = mlflow.run("tiny", "tiny")
     assert mlflow.has_the_curves_of(found, Path("runs/tiny/metrics.jsonl"))
     assert mlflow.artifacts(found) == {"config.yaml", "result.json", "environment.json", "model"}
+
+
+def test_two_processes_that_make_a_run_at_once_go_on_with_one(mlflow: Recorded) -> None:
+    """The second one has asked and found none, then the first one makes it and sends all that it has."""
+    spools = [Spool(Path(f"machine_{name}/run")) for name in "ab"]
+    for spool, started in zip(spools, (2000, 1000), strict=True):  # the later one may have begun earlier
+        spool.append("run", key="k", name="run", tags={}, time=started)
+        spool.append("epoch", epoch=1, metrics={"val_loss": 0.5})
+    early = Delivery(spools[0].folder, Server(mlflow.uri), "e")
+
+    class Late(Server):
+        def run_of(self, experiment: str, **tags: str) -> str | None:
+            found = super().run_of(experiment, **tags)
+            if found is None:
+                assert early.send()
+            return found
+
+    late = Delivery(spools[1].folder, Late(mlflow.uri), "e")
+    assert late.send()
+    (found,) = mlflow.runs("e")
+    assert {Sent.read(spool.folder, mlflow.uri, "e").run_id for spool in spools} == {found.info.run_id}
+    assert mlflow.curve(found, "val_loss") == [(1, 0.5)]
+
+
+def test_what_goes_into_a_file_is_left_to_whom_it_lies_with(mlflow: Recorded) -> None:
+    """A worker of another machine would make a file of its own."""
+    spool, worker = Spool(Path("runs/a").absolute()), Sender()
+    spool.append("run", key="a", name="a", tags={})
+    worker.leave_files()
+    worker.add(spool.folder, "sqlite:///elsewhere.db", "e")
+    assert worker.flush(0.0) == [] and not (spool.folder / SENT).exists() and not Path("elsewhere.db").exists()
+    worker.add(spool.folder, SILENT, "e")
+    assert worker.flush(0.0) == [spool.folder]
+    worker.drop()
 
 
 def test_a_server_that_hangs_is_waited_for_once(mlflow: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:

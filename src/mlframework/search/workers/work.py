@@ -13,7 +13,7 @@ from mlframework.search.patience import Patience
 from mlframework.search.read import read_config
 from mlframework.search.start import load, open_search
 from mlframework.search.storage import masked
-from mlframework.search.tracking import let_go
+from mlframework.search.tracking import leave_files, let_go
 from mlframework.search.workers.job import Event, Job
 
 Send = Callable[[Event], None]
@@ -35,6 +35,8 @@ def work(job: Job, send: Send, wait: Wait) -> None:
             # A worker that replaces another one may start while the database is away.
             patience = Patience(read.config.search.storage_patience, masked(read.config.search.storage))
             study = patience(lambda: open_search(read, resume=True, add_trials=0, is_worker=True, address=job.storage))
+        if job.copies:
+            leave_files(read.config.tracking)
         try:
             end = search(study, load, Speaker(send, wait if job.copies else None))
         finally:

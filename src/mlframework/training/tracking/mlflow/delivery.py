@@ -5,6 +5,7 @@ Who can't know what the server has, as after a crash or a lost answer, asks it f
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,12 @@ from mlframework.training.tracking.mlflow.spool import Event, Sent, Spool
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 KEY, STUDY, TRIAL, BEST, STATE = (f"mlframework.{name}" for name in ("key", "study", "trial", "best", "state"))
 """Tags of a run: its key, which is ours and known before MLflow is; its study's; its trial's number; and so on."""
+MADE = "mlframework.made"  # when it was made there, in nanoseconds: not when it began
 _MOST_METRICS, _MOST_PARAMS, _LONGEST_PARAM, _LONGEST_TAG = 1000, 100, 6000, 5000  # MLflow's limits
-
 
 _OF_TRAININGS = {"mlflow.experimentKind": "custom_model_development"}
 """So that MLflow's pages open on an experiment's runs, and not on what they have for language models."""
@@ -97,7 +99,11 @@ class Server:
         """Return the id of the first run that has all these tags."""
         text = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         found = self.connect().search_runs([self.experiment(experiment)], text, max_results=10)
-        return min(found, key=lambda run: (run.info.start_time, run.info.run_id)).info.run_id if found else None
+        return min(found, key=_order).info.run_id if found else None
+
+
+def _order(run: Run) -> tuple[int, int, str]:
+    return int(run.data.tags.get(MADE, 0)), run.info.start_time, run.info.run_id
 
 
 class Delivery:
@@ -231,13 +237,22 @@ def _run(delivery: Delivery, sent: Sent, event: Event) -> None:
         client.set_terminated(_id(sent), "KILLED", event["time"])
     delivery._steps = {} if found is not None else None
     if found is None:
-        made = client.create_run(
-            delivery.server.experiment(experiment), event["time"],
-            {name: str(value)[:_LONGEST_TAG] for name, value in tags.items()}, event["name"],
-        )  # fmt: skip
-        found = made.info.run_id
+        found = _make(delivery, event, tags)
     sent.run_id = found
     delivery.tag(sent, {}, event.get("params"))
+
+
+def _make(delivery: Delivery, event: Event, tags: Mapping[str, str]) -> str:
+    """Make a run; where another process has made it at the same time, both go on with the one that was made first."""
+    client, server = delivery.server.connect(), delivery.server
+    experiment = server.experiment(delivery.experiment)
+    told = {name: str(value)[:_LONGEST_TAG] for name, value in {**tags, MADE: str(time.time_ns())}.items()}
+    made: str = client.create_run(experiment, event["time"], told, event["name"]).info.run_id
+    first = server.run_of(delivery.experiment, **{KEY: event["key"]}) or made
+    if first != made:
+        client.delete_run(made)
+        delivery._steps = {}  # the other process may have sent epochs
+    return first
 
 
 def _status(delivery: Delivery, sent: Sent, event: Event) -> None:

@@ -40,9 +40,16 @@ class Sender:
         self._waited, self._answers = 0.0, 0  # how long ends have waited for servers since that many answers
         self._rounds = 0
         self._thread: threading.Thread | None = None
+        self._only_to_servers = False
+
+    def leave_files(self) -> None:
+        """Send nothing to a file from now on: this disk is not the one that it lies on."""
+        self._only_to_servers = True
 
     def add(self, folder: Path, uri: str, experiment: str) -> None:
         """Send what lies in a folder, and what will."""
+        if self._only_to_servers and uri.startswith("sqlite"):
+            return
         with self._lock:
             path = folder.resolve()
             known = self._deliveries.get(path)
