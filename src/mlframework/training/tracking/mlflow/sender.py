@@ -69,9 +69,10 @@ class Sender:
                 delivery.is_closed = True
 
     def drop(self) -> None:
-        """Forget all folders: what is left in them another process sends."""
+        """Forget all folders: what is left in them whoever goes on sends, and waits for it as if nobody had before."""
         with self._lock:
             self._deliveries.clear()
+            self._waited = 0.0
 
     def flush(self, seconds: float) -> list[Path]:
         """Wait until everything is sent.
