@@ -149,15 +149,40 @@ def test_every_problem_is_said_with_its_place() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"lrr": 1}, "--lrr: unknown option or setting; did you mean --lr?"),
-        ({"lr": "x"}, "command line: optimizer.lr: should be a valid number, got 'x'"),
+        ({"lrr": 1}, "lrr: unknown argument or setting; did you mean lr=...?"),
+        (
+            {"training.num_epoch": 1},
+            "training.num_epoch: unknown argument or setting; did you mean **{'training.num_epochs': ...}?",
+        ),
+        ({"zzzz": 1}, "zzzz: unknown argument or setting; load_config(...) shows the settings"),
+        ({"type": 1}, "type: several settings have this name: **{'data.type': ...}, **{'optimizer.type': ...}, "),
+        ({"lr": 1, "optimizer.lr": 2}, "optimizer.lr: optimizer.lr is given twice"),
+        ({"lr": "x"}, "argument: optimizer.lr: should be a valid number, got 'x'"),
+        ({"experiment": "x"}, "argument: tracking.mlflow.experiment: is MLflow's, and nothing is recorded there; set "),
         ({"lr": object}, "lr: should be a plain value that YAML can write, got <class 'object'>"),
     ],
 )
-def test_an_override_that_is_wrong_is_said(overrides: dict[str, Any], message: str) -> None:
+def test_an_override_that_is_wrong_is_said_in_the_words_of_python(overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         load_config(write_config(), **overrides)
-    assert message in str(error.value)
+    assert str(error.value).startswith(message)
+    assert "--" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "message"),
+    [
+        (train, {"progres": True}, "progres: unknown argument or setting; did you mean progress=...?"),
+        (search, {"worker": 2}, "worker: unknown argument or setting; did you mean workers=...?"),
+        (search, {"n_trails": 2}, "n_trails: unknown argument or setting; did you mean n_trials=...?"),
+        (search, {"lr": 0.1}, "argument: optimizer.lr: is searched, so this value would be used by no trial; "),
+        (search, {"ray_address": "auto"}, 'search: ray_address: has an effect with launcher="ray" only; '),
+    ],
+)
+def test_arguments_of_calls_are_called_so(call: Any, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        call(write_config(), **arguments)
+    assert str(error.value).startswith(message)
 
 
 def test_a_config_without_a_search_is_not_searched() -> None:

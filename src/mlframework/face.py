@@ -140,7 +140,7 @@ def train(
     from mlframework.experiment import load_data
     from mlframework.search.start import read_any
 
-    read = read_any(config, overrides)
+    read = read_any(config, overrides, own=("progress",))
     experiment, tree = experiment_of(read)
     load_data(experiment)
     with new_run(read, experiment, tree) as run:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlframework import markup
+from mlframework.config.wording import PYTHON
 from mlframework.errors import ConfigError, Problem
 from mlframework.runs import write_text
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from mlframework.visualise.page import Page
     from mlframework.visualise.study_view import StudyView
 
+_OWN = (
+    "resume", "add_trials", "accept_data_change", "workers", "launcher", "ray_address", "storage_proxy", "progress",
+)  # fmt: skip
+"""What `search` takes besides settings."""
 _SHOWN = 5  # trials that a notebook shows without a click
 
 
@@ -227,8 +232,8 @@ def search(
     from mlframework.search.tracking import tracked
     from mlframework.search.workers.launch import Workers, search_as
 
-    group = Workers.asked_for(workers, launcher, ray_address, storage_proxy)
-    read = read_any(config, overrides, group.at_once, group.threads)
+    group = Workers.asked_for(workers, launcher, ray_address, storage_proxy, PYTHON)
+    read = read_any(config, overrides, group.at_once, group.threads, _OWN)
     require_search(read)
     group.check(read)
     study = open_search(read, resume, add_trials, accept_data_change)

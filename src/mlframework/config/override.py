@@ -6,11 +6,11 @@ from typing import Any, get_origin
 
 from mlframework.config import schema
 from mlframework.config.base import Config
+from mlframework.config.wording import COMMAND_LINE, Wording
 from mlframework.config.yaml import Document, KeyPath
 from mlframework.errors import ConfigError, Problem
 from mlframework.registry import nearest
 
-COMMAND_LINE = "command line"
 _ABSENT = object()
 
 
@@ -122,9 +122,11 @@ def apply_to_document(
 
 
 def apply_options(
-    root: type[Config], document: Document, options: Mapping[str, str]
+    root: type[Config], document: Document, options: Mapping[str, str], wording: Wording = COMMAND_LINE
 ) -> tuple[Document, dict[str, Any], list[str]]:
-    """Apply the command line's overrides (`{"lr": "0.01"}`) to a document.
+    """Apply overrides as the command line has them (`{"lr": "0.01"}`) to a document.
+
+    What is wrong with them is told in the words of the place where they were given.
 
     Returns:
         The document, the overrides by dotted key, and the keys that a changed choice dropped.
@@ -136,35 +138,35 @@ def apply_options(
     # finds the choices that the first ones brought, as `--architecture two_tower` brings ALS an optimizer.
     with_choices = document
     for _ in range(2):
-        found, _ = _read(root, with_choices.tree, options)
+        found, _ = _read(root, with_choices.tree, options, wording)
         chosen = {key: value for key, value in found.items() if key in schema.discriminators(root)}
-        with_choices, _ = apply_to_document(root, document, chosen, COMMAND_LINE)
-    params, problems = _read(root, with_choices.tree, options)
+        with_choices, _ = apply_to_document(root, document, chosen, wording.place)
+    params, problems = _read(root, with_choices.tree, options, wording)
     if problems:
         raise ConfigError(problems)
-    changed, dropped = apply_to_document(root, document, params, COMMAND_LINE)
+    changed, dropped = apply_to_document(root, document, params, wording.place)
     return changed, params, dropped
 
 
 def _read(
-    root: type[Config], tree: Mapping[str, Any], options: Mapping[str, str]
+    root: type[Config], tree: Mapping[str, Any], options: Mapping[str, str], wording: Wording
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Return the options by dotted key, each read as its setting wants it, and what is wrong with the others."""
     params: dict[str, Any] = {}
     problems: list[Problem] = []
     for name, text in options.items():
         try:
-            key = full_key(root, tree, name)
+            key = full_key(root, tree, name, wording)
         except ConfigError as error:
             problems.extend(error.problems)
         else:
             if key in params:
-                problems.append(Problem(f"--{name}", "", f"{key} is given twice"))
+                problems.append(Problem(wording.given(name), "", f"{key} is given twice"))
             params[key] = schema.read_value(schema.at(root, tree, path_of(tree, key)), text)
     return params, problems
 
 
-def full_key(root: type[Config], tree: Mapping[str, Any], name: str) -> str:
+def full_key(root: type[Config], tree: Mapping[str, Any], name: str, wording: Wording = COMMAND_LINE) -> str:
     """Return the dotted key that `name` means: itself, or the one setting whose last part it is.
 
     Raises:
@@ -178,10 +180,10 @@ def full_key(root: type[Config], tree: Mapping[str, Any], name: str) -> str:
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
-        listed = ", ".join(f"--{key}" for key in candidates)
-        raise ConfigError([Problem(f"--{name}", "", f"several settings have this name: {listed}")])
-    what = _excluded(root, tree, name) or _other_choice(root, name) or _unknown(name, known)
-    raise ConfigError([Problem(f"--{name}", "", what)])
+        listed = ", ".join(map(wording.to_write, candidates))
+        raise ConfigError([Problem(wording.given(name), "", f"several settings have this name: {listed}")])
+    what = _excluded(root, tree, name) or _other_choice(root, name) or _unknown(name, known, wording)
+    raise ConfigError([Problem(wording.given(name), "", what)])
 
 
 def _settings(root: type[Config], tree: Mapping[str, Any]) -> Iterator[str]:
@@ -208,12 +210,10 @@ _ELSEWHERE = {"learning_rate": "lr", "epochs": "num_epochs", "max_epochs": "num_
 """What other tools call a setting."""
 
 
-def _unknown(name: str, known: set[str]) -> str:
+def _unknown(name: str, known: set[str], wording: Wording) -> str:
     short = {key.split(".")[-1] for key in known}
-    near = _ELSEWHERE.get(name) or nearest(name, known if "." in name else [*known, *short])
-    return "unknown option or setting" + (
-        f"; did you mean --{near}?" if near else "; --print-config lists the settings"
-    )
+    near = _ELSEWHERE.get(name) or nearest(name, known if "." in name else [*known, *short, *wording.own])
+    return f"{wording.unknown}; " + (f"did you mean {wording.to_write(near)}?" if near else wording.listing)
 
 
 def _excluded(root: type[Config], tree: Mapping[str, Any], name: str) -> str | None:

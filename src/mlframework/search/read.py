@@ -12,6 +12,7 @@ from mlframework.config import schema, yaml
 from mlframework.config.decode import check, expanded, reading_order
 from mlframework.config.override import apply_options, apply_to_document, get, override, without
 from mlframework.config.secrets import masked
+from mlframework.config.wording import COMMAND_LINE, Wording
 from mlframework.config.yaml import Document
 from mlframework.errors import ConfigError, Problem, RunError
 from mlframework.learners.base import resolve_threads
@@ -68,7 +69,7 @@ class ReadConfig:
 
 def read_config(
     path: str | Document, options: Mapping[str, str], hyperparameters: str | None = None, at_once: int = 1,
-    threads: int | None = None,
+    threads: int | None = None, wording: Wording = COMMAND_LINE,
 ) -> ReadConfig:  # fmt: skip
     """Read a config file.
 
@@ -78,6 +79,7 @@ def read_config(
         hyperparameters: a best_hyperparameters.json whose values come before the overrides.
         at_once: how many trials are trained at once on this machine: they share its threads.
         threads: of each, where the config says neither by `training.num_threads` nor by `search.resources`.
+        wording: how it is told what is wrong with the overrides.
 
     Raises:
         ConfigError: with every problem of the file, of the overrides and of the search space.
@@ -89,7 +91,7 @@ def read_config(
         model = options.get("model.architecture") or options.get("architecture")
         found = _hyperparameters(hyperparameters, model or str(get(document.tree, "model.architecture")))
         document, lost = apply_to_document(ConfigFile, document, found, hyperparameters)
-    document, overrides, dropped = apply_options(ConfigFile, document, options)
+    document, overrides, dropped = apply_options(ConfigFile, document, options, wording)
     config, problems = check(ConfigFile, document)
     parameters = _parameters(document, problems)
     base = _base(document) if config is None else resolve_threads(_with_threads(document, config, threads), at_once)
@@ -97,13 +99,13 @@ def read_config(
     conflicts = in_space if in_space and not _in_space_as_written(written, overrides) else []
     if config is None or in_space != conflicts:
         raise ConfigError(sorted([*problems, *_contradiction(document, problems), *in_space], key=reading_order))
-    if idle_tracking := unused(overrides, config.tracking.mlflow):
+    if idle_tracking := unused(overrides, config.tracking.mlflow, wording):
         raise ConfigError(idle_tracking)
     # Where the overrides leave the space without meaning, nothing of it is idle by itself.
     idle = [] if conflicts else [f"search.search_space.{key}" for key in parameters if key not in space.parameters]
     conflicts += [
         Problem(
-            "command line",
+            wording.place,
             key,
             "is searched, so this value would be used by no trial; leave it out, or search other values",
         )

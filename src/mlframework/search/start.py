@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlframework.config.wording import PYTHON
 from mlframework.errors import ConfigError, Problem, TrainingError
 from mlframework.learners.ranks import require_place
 
@@ -49,16 +50,24 @@ def options_of(overrides: Mapping[str, Any]) -> dict[str, str]:
 
 def read_any(
     config: str | Path | Mapping[str, Any] | ConfigFile, overrides: Mapping[str, Any],
-    at_once: int = 1, threads: int | None = None,
+    at_once: int = 1, threads: int | None = None, own: Collection[str] = (),
 ) -> ReadConfig:  # fmt: skip
     """Read a config file, a tree of one, or one that was loaded already, with overrides.
+
+    Args:
+        config: the file, the tree, or what was loaded.
+        overrides: settings by name, as Python has them.
+        at_once: how many trials are trained at once on this machine.
+        threads: of each, where the config does not say.
+        own: the other arguments that the caller takes: a typing error may mean one of them.
 
     Raises:
         ConfigError: with every problem of it.
     """
     from mlframework.search.read import read_config
 
-    return read_config(_source(config), options_of(overrides), at_once=at_once, threads=threads)
+    wording = replace(PYTHON, own=own)
+    return read_config(_source(config), options_of(overrides), at_once=at_once, threads=threads, wording=wording)
 
 
 def _source(config: str | Path | Mapping[str, Any] | ConfigFile) -> str | Document:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlframework.config.wording import COMMAND_LINE, Wording
 from mlframework.errors import ConfigError, Problem
 from mlframework.registry import unknown
 from mlframework.search.resources import Resources
@@ -38,7 +39,10 @@ class Workers:
     storage_proxy: bool = False
 
     @classmethod
-    def asked_for(cls, count: int | None, launcher: str, ray_address: str | None, storage_proxy: bool) -> Workers:
+    def asked_for(
+        cls, count: int | None, launcher: str, ray_address: str | None, storage_proxy: bool,
+        wording: Wording = COMMAND_LINE,
+    ) -> Workers:  # fmt: skip
         """Return what the options ask for.
 
         Raises:
@@ -46,9 +50,14 @@ class Workers:
         """
         if launcher not in LAUNCHERS:
             raise ConfigError([Problem("search", "launcher", unknown(launcher, LAUNCHERS, "launcher"))])
-        idle = {"--ray-address": ray_address is not None, "--storage-proxy": storage_proxy} if launcher != "ray" else {}
-        what = "has an effect with --launcher ray only; add that, or leave this out"
-        problems = [Problem("ml-search", option, what) for option, given in idle.items() if given]
+        idle = {"ray_address": ray_address is not None, "storage_proxy": storage_proxy} if launcher != "ray" else {}
+        with_ray = 'launcher="ray"' if wording.is_python else "--launcher ray"
+        what = f"has an effect with {with_ray} only; add that, or leave this out"
+        command = "search" if wording.is_python else "ml-search"
+        options = [
+            name if wording.is_python else f"--{name.replace('_', '-')}" for name, given in idle.items() if given
+        ]
+        problems = [Problem(command, option, what) for option in options]
         if problems:
             raise ConfigError(problems)
         return cls(count or (_WITH_RAY if launcher == "ray" else 1), launcher, ray_address, storage_proxy)

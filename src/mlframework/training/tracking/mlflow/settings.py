@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 
 from mlframework.config.base import Config
 from mlframework.config.secrets import masked
+from mlframework.config.wording import COMMAND_LINE, Wording
 from mlframework.errors import Problem
 
 _SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
@@ -38,18 +39,20 @@ class MlflowConfig(Config):
         return uri
 
 
-def unused(overrides: Mapping[str, Any], settings: MlflowConfig) -> list[Problem]:
+def unused(overrides: Mapping[str, Any], settings: MlflowConfig, wording: Wording = COMMAND_LINE) -> list[Problem]:
     """Return what is wrong with overrides of this section where nothing is recorded: they would do nothing.
 
     Args:
         overrides: dotted key to value. What stands in a file may be prepared there, and is none.
         settings: what they come to.
+        wording: in which this is told.
     """
     if settings.enabled:
         return []
-    what = "is MLflow's, and nothing is recorded there; add --mlflow-tracking, or set tracking.mlflow.enabled to true"
+    option = "" if wording.is_python else "add --mlflow-tracking, or "
+    what = f"is MLflow's, and nothing is recorded there; {option}set tracking.mlflow.enabled to true"
     named = (key for key in _keys(overrides) if key.startswith("tracking.mlflow.") and key != "tracking.mlflow.enabled")
-    return [Problem("command line", key, what) for key in named]
+    return [Problem(wording.place, key, what) for key in named]
 
 
 def _keys(overrides: Mapping[str, Any]) -> Iterator[str]:
