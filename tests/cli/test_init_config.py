@@ -126,6 +126,39 @@ def test_numbers_go_by_rmse(here: Path, written: Callable[..., ReadConfig]) -> N
     assert config.data.split.strategy == "random"
 
 
+def test_what_is_missing_is_counted_and_said(
+    here: Path, written: Callable[..., ReadConfig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(i: int) -> str:
+        return "" if i % 40 == 0 else "ab"[i % 2]
+
+    table = write_table(here / "t.csv", answer)
+    lines = table.read_text().splitlines()
+    for row in (3, 4, 41, 50):  # of which row 41 (the 40th of 0, 1, ...) has no target
+        lines[row] = "NA," + lines[row].partition(",")[2]
+    lines[7] = f"{lines[7].split(',')[0]},," + lines[7].split(",", 2)[2]
+    table.write_text("\n".join(lines) + "\n")
+    written(table, "--target", "answer")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Left out 3 of 120 rows, which have no value of answer" in said
+    assert (
+        "Missing 4 values in 2 of 2 columns (size 3, colour 1): numbers become the median of train, and a column says "
+        "where; text are a category of their own" in said
+    )
+    config = Path("configs/t_config.yaml").read_text()
+    assert "# 117 rows; 3 more have no target and are left out" in config
+    assert "found 1: size; 3 missing in size become the median of train, and a column says where" in config
+    assert "found 1: colour; 1 missing in colour are a category of their own" in config
+
+
+def test_nothing_is_said_of_missing_values_where_none_is(
+    here: Path, written: Callable[..., ReadConfig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(write_table(here / "t.csv", lambda i: "ab"[i % 2]))
+    assert "Missing" not in capsys.readouterr().out
+    assert "missing" not in Path("configs/t_config.yaml").read_text()
+
+
 def test_many_classes_go_by_accuracy(here: Path, written: Callable[..., ReadConfig]) -> None:
     config = written(write_table(here / "kinds.csv", lambda i: f"kind{i % 4}")).config
     assert config.metric == "val_acc" and config.data.split.strategy == "stratified"

@@ -154,7 +154,7 @@ def _table_lines(facts: TableFacts, choices: Choices) -> list[Line]:
     size = batch_size(facts, choices.architecture)
     factorizes = choices.architecture in FACTORIZATION
     return [
-        Section("data", "what is learnt from", _table_data(facts)),
+        Section("data", "what is learnt from", _table_data(facts, choices)),
         Section("model", "what learns", factorization_model(choices) if factorizes else _mlp(facts, choices)),
         Section("training", "how long, and with which steps", (
             Setting("num_epochs", choices.num_epochs, "passes over the training rows, at most"),
@@ -189,19 +189,45 @@ def _mlp_steps() -> list[Line]:
     ]  # fmt: skip
 
 
-def _table_data(facts: TableFacts) -> tuple[Line, ...]:
-    left_out = f"; {facts.n_without_target} more have no target" if facts.n_without_target else ""
+def _table_data(facts: TableFacts, choices: Choices) -> tuple[Line, ...]:
+    left_out = f"; {facts.n_without_target:,} more have no target and are left out" if facts.n_without_target else ""
     dropped = tuple(Item(name, reason) for name, reason in facts.dropped.items())
     return (
         Setting("type", "table", "csv, tsv or parquet"),
         Setting("path", str(facts.path), f"{facts.n_rows:,} rows{left_out}"),
         Setting("target", facts.target, f"the column to predict: {facts.target_reason}"),
         _task_line(facts),
-        Setting("numeric", None, f"null: all columns of numbers; found {_counted(facts.numeric)}"),
-        Setting("categorical", None, f"null: all columns of text; found {_counted(facts.categorical)}"),
+        Setting(
+            "numeric", None,
+            f"null: all columns of numbers; found {_counted(facts.numeric)}{_missing(facts, 'numbers', choices)}",
+        ),
+        Setting(
+            "categorical", None,
+            f"null: all columns of text; found {_counted(facts.categorical)}{_missing(facts, 'text', choices)}",
+        ),
         *([Section("drop", "columns that are no good as features, and why", dropped)] if dropped else []),
         _table_split(facts),
-    )
+    )  # fmt: skip
+
+
+def becomes_of_missing(facts: TableFacts, choices: Choices) -> dict[str, str]:
+    """Return what training does with values that are missing, by the kind of column, `numbers` or `text`, that lacks some."""
+    text = "weigh nothing" if choices.architecture in FACTORIZATION else "are a category of their own"
+    said = {"numbers": "become the median of train, and a column says where", "text": text}
+    return {kind: what for kind, what in said.items() if _lacking(facts, kind)}
+
+
+def _lacking(facts: TableFacts, kind: str) -> tuple[str, ...]:
+    """Return the columns of a kind that lack values."""
+    return tuple(name for name in (facts.numeric if kind == "numbers" else facts.categorical) if name in facts.missing)
+
+
+def _missing(facts: TableFacts, kind: str, choices: Choices) -> str:
+    """Say how many values the columns of a kind lack, and what becomes of those."""
+    if not (lacking := _lacking(facts, kind)):
+        return ""
+    n = sum(facts.missing[name] for name in lacking)
+    return f"; {n:,} missing in {_listing(lacking)} {becomes_of_missing(facts, choices)[kind]}"
 
 
 def _task_line(facts: TableFacts) -> Line:

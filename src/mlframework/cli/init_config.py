@@ -16,6 +16,7 @@ from mlframework.errors import ConfigError, DataError, MlframeworkError, Problem
 
 if TYPE_CHECKING:
     from mlframework.cli.suggestions import Facts, Plan
+    from mlframework.data.inspect import TableFacts
 
 FOLDER = Path("configs")
 NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -180,7 +181,7 @@ def _more_of_the_data(plan: Plan) -> list[tuple[str, str]]:
         unreadable = f"{', '.join(facts.unreadable)}: left out in training"
         return [("Unreadable", unreadable)] if facts.unreadable else []
     if isinstance(facts, TableFacts):
-        rows = [("Target", f"{facts.target}: {facts.target_reason}; --target names another")]
+        rows = [("Target", f"{facts.target}: {facts.target_reason}; --target names another"), *_lacking(plan, facts)]
         unused = facts.dropped
     else:
         other = "--target COLUMN makes it a table"
@@ -190,6 +191,26 @@ def _more_of_the_data(plan: Plan) -> list[tuple[str, str]]:
             rows.append(("Left out", f"{few}, who have fewer than {MIN_OF_USER} interactions to learn from"))
     if unused:
         rows.append(("Not used", ", ".join(f"{name} ({why})" for name, why in unused.items())))
+    return rows
+
+
+def _lacking(plan: Plan, facts: TableFacts) -> list[tuple[str, str]]:
+    """Say which rows have no target and which values are missing, and what training does with them."""
+    from mlframework.cli.config_template import becomes_of_missing
+
+    rows = []
+    if facts.n_without_target:
+        total = facts.n_rows + facts.n_without_target
+        rows.append(
+            ("Left out", f"{facts.n_without_target:,} of {total:,} rows, which have no value of {facts.target}")
+        )
+    if facts.missing:
+        most = sorted(facts.missing.items(), key=lambda each: -each[1])
+        named = ", ".join(f"{name} {count:,}" for name, count in most[:4]) + (", ..." if len(most) > 4 else "")
+        what = "; ".join(f"{kind} {said}" for kind, said in becomes_of_missing(facts, plan.choices).items())
+        n_columns = len(facts.numeric) + len(facts.categorical)
+        n = sum(facts.missing.values())
+        rows.append(("Missing", f"{n:,} values in {len(most)} of {n_columns} columns ({named}): {what}"))
     return rows
 
 

@@ -77,6 +77,8 @@ class TableFacts:
     """Columns that are no good as features, and why."""
     columns: tuple[str, ...]
     """All columns, in the order of the file."""
+    missing: dict[str, int]
+    """How many of the rows lack a value, by feature; those that lack none are not in it."""
 
 
 def inspect_image_folder(path: Path) -> ImageFolderFacts:
@@ -135,7 +137,8 @@ def inspect_table(path: Path, target: str | None = None) -> TableFacts:
     reasons = {column.name: _why_dropped(column) for column in features}
     dropped = {name: why for name, why in reasons.items() if why is not None}
     schema = infer_schema(rows, TableConfig(type="table", path=str(path), target=chosen, drop=tuple(dropped)))
-    encode_frame(rows, schema, path.name)  # finds the values that no float holds, before a training does
+    examples = encode_frame(rows, schema, path.name)  # finds the values that no float holds, before a training does
+    lacking = [*np.isnan(examples.numeric).sum(axis=0).tolist(), *(examples.categorical < 0).sum(axis=0).tolist()]
     class_counts: dict[str, int] = {}
     if schema.class_names is not None:
         counts = Counter(class_texts(rows[chosen]).to_list())
@@ -153,6 +156,7 @@ def inspect_table(path: Path, target: str | None = None) -> TableFacts:
         categorical=schema.categorical,
         dropped=dropped,
         columns=tuple(frame.columns),
+        missing={name: n for name, n in zip((*schema.numeric, *schema.categorical), lacking, strict=True) if n},
     )
 
 
