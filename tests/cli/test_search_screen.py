@@ -79,3 +79,23 @@ def test_a_value_that_was_taken_over_says_from_where() -> None:
     assert ", = trial 0, 0 epochs" in text
     assert " of them took over a former trial's outcome" in text
     assert "= trial " in shown({**changes, "search.study_name": "live"}, terminal=True).partition("20/20 trials")[2]
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_names_are_whole_in_a_narrow_window(width: int) -> None:
+    keys = ["training.early_stopping.patience", "training.early_stopping.min_delta", "optimizer.weight_decay"]
+    space = {key: {"type": "int", "low": 1, "high": 3} for key in keys[:1]}
+    space |= {key: {"type": "loguniform", "low": 1e-5, "high": 1e-2} for key in keys[1:]}
+    written = io.StringIO()
+    print_plan(Console(file=written, width=width), open_search({"search_space": space}), [])
+    assert max(map(len, written.getvalue().splitlines())) <= width
+    table = [line[: width // 2 - 2] for line in written.getvalue().partition("setting ")[2].splitlines()[1:]]
+    assert "…" not in written.getvalue()
+    names = "".join(line.strip() for line in table)
+    assert all(key.rpartition(".")[2] in names for key in keys)
+
+
+def test_the_end_says_where_the_best_settings_of_each_model_are() -> None:
+    text = shown({"search.n_trials": 2})
+    assert "\nreuse it:  models/best_hyperparameters.json, by ml-train --hyperparameters\n" in text
+    assert Path("models/best_hyperparameters.json").is_file()

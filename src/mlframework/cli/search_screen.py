@@ -14,21 +14,23 @@ from mlframework.search.duplicates import REDRAWN_STATES
 from mlframework.search.failed_trials import grouped
 from mlframework.search.feasibility import is_feasible, shares
 from mlframework.search.pruners import NoPruner
-from mlframework.search.results import Pick, TrialRecord, pick
+from mlframework.search.results import MERGED_HYPERPARAMETERS, Pick, TrialRecord, pick
 from mlframework.search.samplers import GridSampler, grid_cells, grid_coverage
 from mlframework.search.storage import masked
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
+    from rich.table import Table
 
+    from mlframework.search.parameters import Parameter
     from mlframework.search.study import OpenStudy
+
+_NARROW = 64  # columns, below which a setting's section and name have a line each
 
 
 def print_plan(console: Console, study: OpenStudy, dropped: Sequence[str]) -> None:
     """Print what will be searched, with what budget."""
-    from rich.table import Table
-
     spec = study.spec
     have = sum(TrialRecord.of(trial).counts for trial in study.trials())
     console.print(
@@ -42,11 +44,7 @@ def print_plan(console: Console, study: OpenStudy, dropped: Sequence[str]) -> No
     console.print(
         f"  sampler {spec.sampler.type}, pruner {spec.pruner.type}{by}, up to {spec.num_epochs} epochs a trial{limit}"
     )
-    table = Table("setting", "searched", "when", box=None, padding=(0, 2))
-    for key, parameter in spec.space.parameters.items():
-        conditions = "; ".join(f"{name}: {_few(wanted)}" for name, wanted in parameter.when.items())
-        table.add_row(key, parameter.describe(), conditions)
-    console.print(table)
+    console.print(_table_of(spec.space.parameters, console.width))
     for line in study.news:
         console.print(f"  {line}", markup=False, soft_wrap=True)
     if spec.most_trials is not None and study.n_trials == spec.most_trials < spec.n_trials:
@@ -59,6 +57,26 @@ def print_plan(console: Console, study: OpenStudy, dropped: Sequence[str]) -> No
         )
     if dropped:
         console.print(f"  dropped, since the new choice has no such setting: {', '.join(dropped)}")
+
+
+def _table_of(parameters: Mapping[str, Parameter], width: int) -> Table:
+    """Return the table of what is searched.
+
+    In a narrow window names go on in the next line: cut off, two of one section may look alike.
+    """
+    from rich.table import Column, Table
+
+    is_narrow = width < _NARROW
+    conditions = [
+        "; ".join(f"{name}: {_few(wanted)}" for name, wanted in each.when.items()) for each in parameters.values()
+    ]
+    titles = ["setting", "searched", *(["when"] if any(conditions) else [])]
+    table = Table(*(Column(title, overflow="fold") for title in titles), box=None, padding=(0, 1 if is_narrow else 2))
+    for (key, parameter), condition in zip(parameters.items(), conditions, strict=True):
+        section, _, name = key.rpartition(".")
+        shown = f"{section}.\n  {name}" if is_narrow and section else key
+        table.add_row(*(shown, parameter.describe(), condition)[: len(titles)])
+    return table
 
 
 def _coverage(study: OpenStudy, records: Sequence[TrialRecord]) -> str:
@@ -116,6 +134,7 @@ def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord
         f"see it:    ml-visualise --mode search --study-name {study.spec.name}\n"
         f"read it:   {folder.results}, {folder.trials}"
         + ("" if study.spec.goal.is_single else f", {folder.pareto_csv}, {folder.pareto}/")
+        + (f"\nreuse it:  {MERGED_HYPERPARAMETERS}, by ml-train --hyperparameters" if study.spec.shares_best else "")
     )
 
 
