@@ -69,13 +69,21 @@ class RunDir:
             make_folder(root)
             number = 1
             while True:
-                path = root / (name if number == 1 else f"{name}-{number}")
+                path = root / _numbered(name, number)
                 try:
                     path.mkdir(FOLDER_MODE)
                 except FileExistsError:
                     number += 1
                 else:
                     return cls(path)
+
+    @classmethod
+    def upcoming(cls, root: Path, name: str) -> "RunDir":
+        """Return the run that `create` would make now; nothing is made."""
+        number = 1
+        while (root / _numbered(name, number)).exists():
+            number += 1
+        return cls(root / _numbered(name, number))
 
     @classmethod
     def open(cls, path: Path) -> "RunDir":
@@ -95,6 +103,10 @@ class RunDir:
     def read_result(self) -> dict[str, Any] | None:
         """Return result.json, or None for a run that has not ended."""
         return read_json(self.result) if self.result.is_file() else None
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
 
 
 def run_name(name: str, overrides: Mapping[str, object]) -> str:

@@ -240,7 +240,8 @@ def test_bad_logs_get_one_message_and_write_nothing(here: Path, rows: str, messa
 
 
 def test_the_commands_that_it_names_work(here: Path) -> None:
-    """The whole way: from a file of numbers to recommendations."""
+    """The whole way: from a file of numbers to recommendations, beside a run of the same name that is there already."""
+    (here / "runs/u").mkdir(parents=True)
     pairs = [
         (user, item) for user in range(1, 31) for item in range(1, 41) if (user % 3 == item % 3) or user % 7 == item
     ]
@@ -251,6 +252,6 @@ def test_the_commands_that_it_names_work(here: Path) -> None:
     assert search == ["ml-search", "--config", "configs/u_config.yaml"]
     run("search", *search[1:], "--n-trials", "3")
     assert "test: " in run("train", *final[1:])
-    assert python[:2] == ["python", "-c"] and "u-final" in python[2]
+    assert python[:2] == ["python", "-c"] and 'load("runs/u-2-final")' in python[2]
     done = subprocess.run([sys.executable, *python[1:]], capture_output=True, text=True, timeout=60, check=True)
     assert len(re.findall(r"Recommendation\(item=\d+", done.stdout)) == 10

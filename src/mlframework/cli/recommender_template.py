@@ -222,9 +222,17 @@ def _training(facts: InteractionFacts, choices: Choices) -> tuple[Line, ...]:
 
 
 def next_in_python(facts: InteractionFacts, choices: Choices) -> str | None:
-    """Return a line of Python that shows the items for a user; None for a model that predicts ratings."""
+    """Return a line of Python that shows the items for a user; None for a model that predicts ratings.
+
+    It loads the run that `ml-train --mode final` would make now: one that is there already keeps its name.
+    """
+    from mlframework.face import RUNS
+    from mlframework.runs import RunDir, run_name
+
     if task_of(facts, choices) != "ranking":
         return None
     user = f'"{facts.a_user}"' if isinstance(facts.a_user, str) else str(facts.a_user)
-    run = f'mlframework.load("runs/{choices.name}-final")'
+    selected = RunDir.upcoming(RUNS, run_name(choices.name, {}))
+    final = RunDir.upcoming(RUNS, f"{selected.path.name}-final")
+    run = f'mlframework.load("{final.path}")'
     return f"import mlframework; print({run}.recommend({user}, {n_recommended(facts)}))"
