@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlframework.data import ImageExamples, ImageFolderConfig, LazyPixels, Splits, TableExamples, TableSchema
+from mlframework.data import (
+    ImageExamples,
+    ImageFolderConfig,
+    InteractionsConfig,
+    LazyPixels,
+    Splits,
+    TableExamples,
+    TableSchema,
+    load_splits,
+)
 from mlframework.data.augment import augmentation
 from mlframework.experiment import load_data
 from mlframework.visualise.data_plots import balance, columns, images, interactions, leakage
@@ -202,6 +211,32 @@ def test_times_are_ranges_and_what_overlaps_is_counted() -> None:
     days = np.array(["2024-01-31", "2024-02-01", "NaT"], dtype="datetime64[us]")
     dated = interactions.times_of({"train": days, "val": days[:1]})
     assert dated is not None and dated.ranges["train"] == ("2024-01-31 00:00:00", "2024-02-01 00:00:00")
+
+
+@pytest.mark.parametrize("strategy", ["time", "random"])
+def test_the_times_of_a_log_are_read_once(tmp_path: Path, strategy: str) -> None:
+    log = tmp_path / "log.csv"
+    lines = [f"u{n % 5},i{n % 7},{1000 + (n * 11) % 35}" for n in range(35)]
+    log.write_text("\n".join(["user_id,item_id,at", *lines]))
+    config = InteractionsConfig.model_validate(
+        {"type": "interactions", "path": str(log), "time_column": "at", "split": {"strategy": strategy}}
+    )
+    splits = load_splits(config, 0)
+    log.unlink()  # what is read again from here on is not there
+    found = interactions.times(splits)
+    assert found is not None and found.of_train == len(splits.train)
+    for name, part in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
+        users = [int(part.catalogue.users[code][1:]) for code in part.users]
+        items = [int(part.catalogue.items[code][1:]) for code in part.items]
+        pairs = list(zip(users, items, strict=True))
+        true = [1000 + (n * 11) % 35 for n in range(35) if (n % 5, n % 7) in pairs]
+        assert found.ranges[name] == (str(min(true)), str(max(true)))
+    both = splits.refit().train
+    assert sorted(both.time.tolist()) == sorted([*splits.train.time.tolist(), *splits.val.time.tolist()])
+
+
+def test_a_log_without_times_has_none(make_examples: Any) -> None:
+    assert interactions.times(Splits(make_examples(np.eye(3, dtype=int)), None, None)) is None
 
 
 def test_samples_are_of_different_classes_and_augmented_as_training_does(few_digits: Path) -> None:

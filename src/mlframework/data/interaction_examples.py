@@ -94,6 +94,8 @@ class InteractionExamples:
     """Codes into `catalogue.items`, (n,)."""
     values: NDArray[np.float32]
     """(n,). Ranking: weights, above 0: ratings, how often it happened, or 1. Classification: 0 or 1. Regression: ratings."""
+    time: Array | None = None
+    """When each happened, (n,): numbers or datetime64; None where the log does not say, or that is not known."""
 
     def __len__(self) -> int:
         return len(self.users)
@@ -114,7 +116,8 @@ class InteractionExamples:
 
     def take(self, rows: Rows) -> Self:
         """Return the interactions at these positions, in this order, as a copy."""
-        return type(self)(self.catalogue, self.users[rows], self.items[rows], self.values[rows])
+        time = None if self.time is None else self.time[rows]
+        return type(self)(self.catalogue, self.users[rows], self.items[rows], self.values[rows], time)
 
     def concat(self, other: Self) -> Self:
         """Return these interactions followed by the others, which must be of an equal catalogue."""
@@ -125,6 +128,7 @@ class InteractionExamples:
             np.concatenate([self.users, other.users]),
             np.concatenate([self.items, other.items]),
             np.concatenate([self.values, other.values]),
+            None if self.time is None or other.time is None else np.concatenate([self.time, other.time]),
         )
 
     def matrix(self) -> "csr_matrix":

@@ -126,7 +126,7 @@ class InteractionsConfig(Config):
         if notes:
             warnings.warn("\n".join(notes), UserWarning, stacklevel=2)
         examples = InteractionExamples(
-            catalogue, users.astype(np.int32), items.astype(np.int32), _values(log, self, raw.name)
+            catalogue, users.astype(np.int32), items.astype(np.int32), _values(log, self, raw.name), log.time
         )
         return Loaded(examples, time=log.time, class_names=catalogue.class_names, groups=users)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlframework.data import InteractionExamples, InteractionsConfig, Splits
+from mlframework.data import InteractionExamples, Splits
 from mlframework.visualise import style
 from mlframework.visualise.data_plots.balance import COLOURS
 from mlframework.visualise.data_plots.leakage import parts_of
@@ -107,27 +107,9 @@ def _tail(codes: NDArray[np.int32], n: int) -> Tail:
     return Tail(tuple(counts.tolist()), float(counts[: max(1, n // 10)].sum() / max(1, counts.sum())))
 
 
-def times(splits: Splits[InteractionExamples], config: InteractionsConfig) -> Times | None:
-    """Find out when the interactions of each split happened; None without a time_column.
-
-    Splits keep no times: they are read again, and found by the user and the item, of whom there is one interaction.
-    """
-    if config.time_column is None:
-        return None
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the same as when the data was loaded
-        loaded = config.load()
-    assert loaded.time is not None
-    n_items = len(splits.train.catalogue.items)
-    whole = loaded.examples.users.astype(np.int64) * n_items + loaded.examples.items
-    order = np.argsort(whole)
-    found = {}
-    for name, part in parts_of(splits).items():
-        keys = part.users.astype(np.int64) * n_items + part.items
-        found[name] = loaded.time[order[np.searchsorted(whole[order], keys)]]
-    return times_of(found)
+def times(splits: Splits[InteractionExamples]) -> Times | None:
+    """Find out when the interactions of each split happened; None without a time_column."""
+    return times_of({name: part.time for name, part in parts_of(splits).items() if part.time is not None})
 
 
 def times_of(found: Mapping[str, NDArray[Any]]) -> Times | None:

@@ -169,7 +169,7 @@ def _share(share: float) -> str:
 
 
 def _interactions(data: InteractionsConfig, splits: Splits[Any]) -> dict[str, Any]:
-    log, when = interactions.describe(splits), interactions.times(splits, data)
+    log, when = interactions.describe(splits), interactions.times(splits)
     catalogue, parts = splits.train.catalogue, parts_of(splits)
     charts, tables = {"long_tail": Chart("Users and items", log, interactions.draw_tails)}, []
     if when is not None:
