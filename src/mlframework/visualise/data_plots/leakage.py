@@ -4,7 +4,7 @@ Of the test split nothing is looked at but whether its examples stand elsewhere,
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlframework.data import ImageExamples, InteractionExamples, Splits, TableExamples
+from mlframework.visualise.data_plots.near import Look, Near, look, near, put_together
+from mlframework.visualise.data_plots.near import sentence as sentence_on_near
 
 Keys: TypeAlias = NDArray[Any]
 """What tells examples apart, (n,): equal keys, equal examples."""
@@ -51,17 +53,19 @@ class Leakage:
         leaks: of each two splits that share an example.
         groups: of each two splits that share groups, how many: (seen, judged, number, of so many).
         repeated: by split, how many of its examples stand in that same split before; not of the test split.
+        near: of each two splits in which images look nearly the same.
     """
 
     unit: str
     leaks: tuple[Leak, ...]
     groups: tuple[tuple[str, str, int, int], ...] = ()
     repeated: Mapping[str, int] | None = None
+    near: tuple[Near, ...] = ()
 
     @property
     def found(self) -> bool:
         """Whether the splits share anything."""
-        return bool(self.leaks or self.groups)
+        return bool(self.leaks or self.groups or self.near)
 
 
 def parts_of(splits: Splits[Any]) -> dict[str, Any]:
@@ -71,11 +75,16 @@ def parts_of(splits: Splits[Any]) -> dict[str, Any]:
 
 
 def of_images(splits: Splits[ImageExamples]) -> Leakage:
-    """Find images whose pixels are the same, at the size at which they are trained on."""
+    """Find images whose pixels are the same, or nearly so, at the size at which they are trained on."""
     parts = parts_of(splits)
-    keys = {name: _image_keys(part) for name, part in parts.items()}
+    read = {name: _read(part) for name, part in parts.items()}
+    keys, looks = ({name: each[at] for name, each in read.items()} for at in (0, 1))
     names = {name: part.paths for name, part in parts.items()}
-    return find("image", keys, {name: part.targets for name, part in parts.items()}, names)
+    found = find("image", keys, {name: part.targets for name, part in parts.items()}, names)
+    pairs = [pair for pair in PAIRS if set(pair) <= parts.keys()]
+    exact = {pair: np.flatnonzero(np.isin(keys[pair[1]], keys[pair[0]])) for pair in pairs}
+    close = [near(pair, parts, looks, exact[pair]) for pair in pairs]
+    return replace(found, near=tuple(each for each in close if each is not None))
 
 
 def of_tables(splits: Splits[TableExamples]) -> Leakage:
@@ -138,12 +147,14 @@ def _shared_groups(groups: Mapping[str, NDArray[np.int64]]) -> Iterator[tuple[st
                 yield seen, judged, shared, len(own)
 
 
-def _image_keys(examples: ImageExamples) -> Keys:
-    digests = []
+def _read(examples: ImageExamples) -> tuple[Keys, Look]:
+    """Return a key of each image's pixels, and what it looks like: each is decoded once."""
+    digests, looks = [], []
     for start in range(0, len(examples), _AT_ONCE):
-        rows = np.arange(start, min(start + _AT_ONCE, len(examples)))
-        digests += [blake2b(pixels.tobytes(), digest_size=_DIGEST_SIZE).digest() for pixels in examples.pixels[rows]]
-    return np.frombuffer(b"".join(digests), dtype=np.uint64)
+        images = examples.pixels[np.arange(start, min(start + _AT_ONCE, len(examples)))]
+        digests += [blake2b(pixels.tobytes(), digest_size=_DIGEST_SIZE).digest() for pixels in images]
+        looks.append(look(images))
+    return np.frombuffer(b"".join(digests), dtype=np.uint64), put_together(looks)
 
 
 def row_keys(examples: TableExamples) -> Keys:
@@ -159,6 +170,7 @@ def row_keys(examples: TableExamples) -> Keys:
 def sentences(leakage: Leakage) -> list[str]:
     """Say what the splits share, a sentence each; nothing where they share nothing."""
     said = [_sentence(leakage.unit, leak) for leak in leakage.leaks]
+    said += [sentence_on_near(each) for each in leakage.near]
     for seen, judged, shared, total in leakage.groups:
         said.append(
             f"{shared:,} of the {total:,} groups of {judged} are in {seen}, too: rows of one group may tell of one another; "

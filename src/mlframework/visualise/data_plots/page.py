@@ -13,6 +13,7 @@ from mlframework.experiment import ExperimentConfig
 from mlframework.runs import replacing, write_text
 from mlframework.visualise.data_plots import balance, columns, images, interactions, leakage
 from mlframework.visualise.data_plots.leakage import Leakage, parts_of
+from mlframework.visualise.data_plots.near import Near
 from mlframework.visualise.export import Format, Written, write
 from mlframework.visualise.page import blocks
 from mlframework.visualise.page.blocks import Block
@@ -265,12 +266,25 @@ def _leakage(found: Inspection) -> list[str]:
             more = "" if leak.count == len(rows) else f", the first {len(rows)} of {leak.count:,}"
             told.append(blocks.paragraph(f"The same in {leak.seen} and {leak.judged}{more}:"))
             told.append(blocks.table([leak.seen, leak.judged], rows, f"the same in {leak.seen} and {leak.judged}"))
+    for near in found.leakage.near:
+        told += _nearly(near)
     return told
+
+
+def _nearly(near: Near) -> list[str]:
+    """Show images that look nearly the same, side by side."""
+    more = "" if near.count == len(near.pairs) else f", the {len(near.pairs)} most alike of {near.count:,}"
+    rows = []
+    for names, pictures in zip(near.pairs, near.pictures, strict=True):
+        named = zip((near.seen, near.judged), names, pictures, strict=True)
+        shown = [blocks.picture(*_sized(pixels, f"{split}: {name}")) for split, name, pixels in named]
+        rows.append(blocks.row(f"{near.seen} and {near.judged}", " and ".join(names), shown))
+    return [blocks.paragraph(f"Nearly the same in {near.seen} and {near.judged}{more}:"), *rows]
 
 
 def _looked_at(found: Inspection) -> str:
     return {
-        "image": "images were compared pixel by pixel, at the size at which they are trained on",
+        "image": "images were compared pixel by pixel, at the size at which they are trained on, and by what they look like",
         "row": "rows were compared by all of their features",
         "user-item pair": "each user and item was looked for in the other splits",
     }[found.leakage.unit]
