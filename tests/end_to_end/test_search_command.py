@@ -188,8 +188,8 @@ def test_a_terminated_search_says_how_to_go_on(interrupted: Interrupted) -> None
 
 def test_an_interrupted_trial_is_not_a_failed_one(interrupted: Interrupted) -> None:
     states = {name: [trial["state"] for trial in found] for name, found in interrupted.during.items()}
-    assert states["SIGINT"] == ["running"]
-    assert states["SIGTERM"] == ["complete", "running"]
+    assert states["SIGINT"] == ["interrupted"]
+    assert states["SIGTERM"] == ["complete", "interrupted"]
     assert interrupted.ends["SIGKILL"].code == -signal.SIGKILL
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlframework.search.study import OpenStudy
 
 ENDED = ("complete", "pruned", "failed")
-COLOURS = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
+COLOURS = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan", "interrupted": "magenta"}
 _ROWS, _LEAST_ROWS = 15, 3  # the latest trials, and the best one, as far as the window is high enough
 _LINES_WITHOUT_ROWS = 9
 _MAX_PARAMS = 6

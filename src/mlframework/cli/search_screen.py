@@ -13,6 +13,7 @@ from mlframework.search.audit import audit_fraction, audit_of
 from mlframework.search.duplicates import REDRAWN_STATES
 from mlframework.search.failed_trials import grouped
 from mlframework.search.feasibility import is_feasible, shares
+from mlframework.search.interrupted import as_they_stand
 from mlframework.search.pruners import NoPruner
 from mlframework.search.results import MERGED_HYPERPARAMETERS, Pick, TrialRecord, pick
 from mlframework.search.samplers import GridSampler, grid_cells, grid_coverage
@@ -97,6 +98,7 @@ def _few(wanted: object) -> str:
 
 def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord]) -> None:
     """Print the best trial, how the others ended, and what to do next."""
+    records = as_they_stand(study, records)
     chosen = pick(study.spec, records)
     assert chosen is not None
     best = chosen.record
@@ -199,7 +201,7 @@ class SearchScreen:
             self._live.stop()
 
     def _records(self) -> list[TrialRecord]:
-        return [TrialRecord.of(trial) for trial in self._study.trials()]
+        return as_they_stand(self._study, [TrialRecord.of(trial) for trial in self._study.trials()])
 
     def trial_started(self, number: int, params: Mapping[str, Any], num_epochs: int) -> None:
         """Show the trial's parameters."""

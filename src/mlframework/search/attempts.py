@@ -17,6 +17,7 @@ from mlframework.plans import Evaluation, Report
 from mlframework.runs import RunDir
 from mlframework.search.cgroup import OomKills
 from mlframework.search.faults import DISK, OUT_OF_MEMORY, Fault, FaultPolicy, fault_of, take_note
+from mlframework.search.interrupted import worked_seconds
 from mlframework.search.lease import Lease
 from mlframework.search.storage import translated
 from mlframework.search.study import OpenStudy
@@ -205,6 +206,11 @@ class Attempts:
         with translated(self._study.spec.storage):
             self._study.leases.renew(self._lease)
             self._trial.set_user_attr(ATTEMPTS, [*old, *entries[-_KEPT:]])
+
+    def seconds(self) -> float | None:
+        """Return how long the epochs took of a trial that a process left before its end; None for others."""
+        left = any(entry.get("end") in ("death", "released") for entry in self._entries())
+        return worked_seconds(self._run) if left else None
 
     def let_go(self) -> None:
         """Write down that the process ended the attempt in order: that is no fault of the trial."""

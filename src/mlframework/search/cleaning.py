@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from mlframework.runs import RunDir
 from mlframework.search.confirm import folder_of_trainings
+from mlframework.search.interrupted import UNFINISHED
 from mlframework.search.keep import Sizes, remove_checkpoints, shown_bytes, sizes
 from mlframework.search.results import TrialRecord, pick
 from mlframework.search.study import OpenStudy
 
-_RESUMABLE = ("running", "waiting")
+_RESUMABLE = (*UNFINISHED, "waiting")
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,12 @@ from mlframework.search.patience import PatientStorage
 from mlframework.search.proxy import ProxyLedger
 
 if TYPE_CHECKING:
+    from optuna import Study
     from optuna.storages import BaseStorage
     from sqlalchemy import Engine, Table
+
+
+_TABLE = "mlframework_leases"
 
 
 class DatabaseLedger:
@@ -25,7 +29,7 @@ class DatabaseLedger:
 
         self._engine, self._study_id = engine, study_id
         self._table: Table = Table(
-            "mlframework_leases",
+            _TABLE,
             MetaData(),
             Column("study_id", Integer, primary_key=True),
             Column("place", Integer, primary_key=True),
@@ -166,6 +170,20 @@ class JournalLedger:
 
 def _state_key(place: int, token: int, owner: str) -> str:
     return f"mlframework:lease:{place}:{token}:{owner}"
+
+
+def read_leases(study: Study) -> list[Lease]:
+    """Return the leases of a study that is only read: none where nobody has kept any, and nothing is made."""
+    from optuna.storages import JournalStorage
+    from sqlalchemy import inspect
+
+    if isinstance(study._storage, JournalStorage):
+        return JournalLedger(study._storage, study._study_id).read()
+    # A database stands behind a cache, which has no engine.
+    engine: Engine | None = getattr(getattr(study._storage, "_backend", study._storage), "engine", None)
+    if engine is None or not inspect(engine).has_table(_TABLE):
+        return []
+    return DatabaseLedger(engine, study._study_id).read()
 
 
 def open_ledger(storage: BaseStorage, study_id: int) -> Ledger:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mlframework.errors import MlframeworkError, RunError, StorageError
 from mlframework.search.cleaning import clean
 from mlframework.search.failed_trials import refuse_hopeless
+from mlframework.search.interrupted import as_they_stand
 from mlframework.search.lease import Lease
 from mlframework.search.objective import Trainer, Watcher, run_place
 from mlframework.search.pareto import write_front
@@ -114,7 +115,7 @@ def outputs_written(study: OpenStudy) -> Iterator[None]:
 def write_outputs(study: OpenStudy) -> list[TrialRecord]:
     """Write all that stands in the study's folder beside its trials, and remove what need not be kept.
 
-    It is written again where another worker's trial ended meanwhile: whoever writes last has seen all that ended.
+    It is written again where another worker's trial ended or was left meanwhile: whoever writes last has seen all of that.
 
     Raises:
         RunError: the folder is not there any more, or cannot be written.
@@ -123,7 +124,7 @@ def write_outputs(study: OpenStudy) -> list[TrialRecord]:
         raise RunError(f"{study.spec.folder.path}: was removed while its search goes on; --resume makes it again")
     written: list[str] | None = None
     while True:
-        records = [TrialRecord.of(trial) for trial in study.trials()]
+        records = as_they_stand(study, [TrialRecord.of(trial) for trial in study.trials()])
         states = [record.state for record in records]
         if states == written:
             return records

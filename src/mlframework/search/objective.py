@@ -16,6 +16,7 @@ from mlframework.search.draws import Verdict, judge, sampler_of
 from mlframework.search.duplicates import PARTS, REDRAWN, SAME_AS
 from mlframework.search.faults import DISK, FAULT, OUT_OF_MEMORY, Fault, Kind, take_note
 from mlframework.search.goal import Goal, resources
+from mlframework.search.interrupted import WORKED
 from mlframework.search.lease import Heartbeat, Lease
 from mlframework.search.matched import matching_of
 from mlframework.search.places import open_trial
@@ -274,7 +275,7 @@ def _commit(study: OpenStudy, lease: Lease, trial: Trial, outcome: Outcome) -> N
     # The last look before: whoever lost the place meanwhile must not tell.
     study.leases.renew(lease)
     try:
-        _tell(study.study, trial, outcome)
+        _tell(study.study, trial, outcome, Attempts(study, trial, lease).seconds())
     except LeaseLost:
         if not study.patience.outage_within(study.spec.lease_seconds):
             raise
@@ -282,12 +283,14 @@ def _commit(study: OpenStudy, lease: Lease, trial: Trial, outcome: Outcome) -> N
         study.leases.renew(lease)
 
 
-def _tell(study: Study, trial: Trial, outcome: Outcome) -> None:
+def _tell(study: Study, trial: Trial, outcome: Outcome, worked: float | None) -> None:
     from optuna.trial import TrialState
 
     state: TrialState = TrialState[outcome.state]
     evaluation = outcome.evaluation
     try:
+        if worked is not None:
+            trial.set_user_attr(WORKED, worked)
         if outcome.reason is not None:
             trial.set_user_attr(REASON, outcome.reason)
         if outcome.fault is not None:

@@ -28,6 +28,7 @@ from mlframework.search.duplicates import (
 )
 from mlframework.search.faults import FAULT, state_of
 from mlframework.search.goal import Goal
+from mlframework.search.interrupted import UNFINISHED, WORKED
 from mlframework.search.study import REASON, OpenStudy, SearchSpec
 
 if TYPE_CHECKING:
@@ -46,14 +47,15 @@ class TrialRecord:
 
     Attributes:
         number: Optuna's number of the trial.
-        state: complete, pruned, failed, running or waiting; what is none of the study's trials is imported, or infeasible,
+        state: complete, pruned, failed, running, waiting, or, where that was looked up, interrupted: it is not over, and nobody
+            works on it; what is none of the study's trials is imported, or infeasible,
             duplicate or superseded (by another space) where its place drew again.
         value: the best epoch's metric, which with several objectives is the main one; a pruned trial's last report; None for
             others.
         params: dotted key to value.
         best_epoch: of a complete trial.
         epochs: how many were reported.
-        seconds: wall time from start to end, None while it runs.
+        seconds: wall time from start to end, of one that was interrupted that of its epochs; None while it is not over.
         reason: why it failed or was pruned, or was not trained; where it comes from.
         metrics: of the best epoch.
         same_as: the trial with the same parameters whose outcome was taken over without training.
@@ -101,7 +103,7 @@ class TrialRecord:
     @property
     def has_ended(self) -> bool:
         """Whether it is one of the study's trials, and done with."""
-        return self.counts and self.state != "running"
+        return self.counts and self.state not in UNFINISHED
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> TrialRecord:
@@ -114,7 +116,9 @@ class TrialRecord:
             params=dict(trial.params),
             best_epoch=trial.user_attrs.get(BEST_EPOCH),
             epochs=len(trial.intermediate_values),
-            seconds=trial.duration.total_seconds() if trial.duration is not None else None,
+            seconds=trial.user_attrs.get(WORKED, trial.duration.total_seconds())
+            if trial.duration is not None
+            else None,
             reason=trial.user_attrs.get(REASON, trial.user_attrs.get(IMPORTED)),
             metrics=trial.user_attrs.get(METRICS, {}),
             same_as=trial.user_attrs.get(SAME_AS),

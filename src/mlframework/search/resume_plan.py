@@ -13,7 +13,7 @@ from mlframework.config.override import get
 from mlframework.experiment import ExperimentConfig, is_of_data
 from mlframework.plans import Plan
 from mlframework.runs import RunDir
-from mlframework.search.duplicates import PLACE
+from mlframework.search.interrupted import holders
 from mlframework.search.lease import Lease, is_dead
 from mlframework.search.results import TrialRecord
 from mlframework.search.storage import translated
@@ -91,7 +91,7 @@ def resume_plan(study: OpenStudy) -> ResumePlan:
     own = [record for record in records if record.counts]
     running = {record.number for record in own if record.state == "running"}
     with translated(study.spec.storage):
-        held = _leases(study, study.leases.all())
+        held = holders(study.trials(), study.leases.all())
     now = time.time()
     living = {number: _owner(held[number]) for number in sorted(running) if not _is_free(held.get(number), now)}
     spec = study.spec
@@ -137,17 +137,6 @@ def _epochs(run: RunDir) -> int:
     if not has_checkpoint or not run.metrics.is_file():
         return 0
     return run.metrics.read_bytes().count(b"\n")
-
-
-def _leases(study: OpenStudy, leases: Sequence[Lease]) -> dict[int, Lease]:
-    """Return the lease of each trial; one that was made but not bound yet has that of its place."""
-    by_place = {lease.place: lease for lease in leases}
-    found = {lease.trial: lease for lease in leases if lease.trial is not None}
-    for trial in study.trials():
-        place = trial.user_attrs.get(PLACE)
-        if trial.number not in found and place in by_place and by_place[place].trial is None:
-            found[trial.number] = by_place[place]
-    return found
 
 
 def _is_free(lease: Lease | None, now: float) -> bool:

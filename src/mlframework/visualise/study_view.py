@@ -12,6 +12,8 @@ from mlframework.registry import nearest, unknown
 from mlframework.search.duplicates import IMPORTED, REDRAWN_STATES
 from mlframework.search.faults import state_of
 from mlframework.search.goal import Goal
+from mlframework.search.interrupted import INTERRUPTED, abandoned, with_interrupted
+from mlframework.search.ledgers import read_leases
 from mlframework.search.primary import of_objective, without_reports
 from mlframework.search.versions import original_name
 
@@ -60,8 +62,9 @@ class StudyView:
         goal = goal or Goal.single(metric, "maximize" if study.direction.name == "MAXIMIZE" else "minimize")
         if metric not in goal.metrics:
             raise PlotError(unknown(metric, goal.metrics, "objective"))
+        leases = read_leases(study)  # before the trials: whose trial ends meanwhile has not left it
         trials = sorted(study.get_trials(deepcopy=False), key=lambda trial: trial.number)
-        records = [_record(trial, goal) for trial in trials]
+        records = with_interrupted([_record(trial, goal) for trial in trials], abandoned(trials, leases))
         at = goal.metrics.index(metric)
         if metric != goal.main:  # what trials report is the main objective
             trials = [without_reports(trial) for trial in trials]
@@ -105,8 +108,8 @@ class StudyView:
     @cached_property
     def counts(self) -> dict[str, int]:
         """How many trials became what; only what occurs, in a fixed order. The counts add up to all trials."""
-        words = ("complete", "pruned", "failed", "running", "waiting", *REDRAWN_STATES, "imported")
-        tally = Counter(state_of(trial) for trial in self.trials)
+        words = ("complete", "pruned", "failed", "running", INTERRUPTED, "waiting", *REDRAWN_STATES, "imported")
+        tally = Counter(record.state for record in self.records)
         return {word: tally[word] for word in words if tally[word]}
 
     def badness(self, value: float | None) -> float:

@@ -78,7 +78,8 @@ def of_images(splits: Splits[ImageExamples]) -> Leakage:
     """Find images whose pixels are the same, or nearly so, at the size at which they are trained on."""
     parts = parts_of(splits)
     read = {name: _read(part) for name, part in parts.items()}
-    keys, looks = ({name: each[at] for name, each in read.items()} for at in (0, 1))
+    keys = {name: own for name, (own, _) in read.items()}
+    looks = {name: looks for name, (_, looks) in read.items()}
     names = {name: part.paths for name, part in parts.items()}
     found = find("image", keys, {name: part.targets for name, part in parts.items()}, names)
     pairs = [pair for pair in PAIRS if set(pair) <= parts.keys()]

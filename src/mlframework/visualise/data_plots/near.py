@@ -86,8 +86,7 @@ def _look(images: NDArray[np.float32]) -> Look:
 
 def _shrunk(images: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """Return images (..., h, w) at another size, a cell the mean of what it covers."""
-    shrunk: NDArray[np.float32] = _cover(images.shape[-2], height) @ images @ _cover(images.shape[-1], width).T
-    return shrunk
+    return np.asarray(_cover(images.shape[-2], height) @ images @ _cover(images.shape[-1], width).T, dtype=np.float32)
 
 
 def _cover(n: int, n_cells: int) -> NDArray[np.float32]:
@@ -166,5 +165,5 @@ def sentence(found: Near) -> str:
     other = f"; the target differs in {found.otherwise:,} of them" if found.otherwise else ""
     return (
         f"{share} look nearly the same as an image of {found.seen}, as copies do that were saved anew, scaled or "
-        f"brightened: look at them, and take one of each two away{other}."
+        f"brightened: look at them, and of two copies take one away{other}."
     )

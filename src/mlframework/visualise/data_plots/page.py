@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 VAULT = (
-    "The test split is a vault: of it this page shows only how many examples and classes it has, and whether they stand in "
+    "The test split is a vault: of it this page shows only how many examples and classes it has, and which of them stand in "
     "another split, too. Nothing was evaluated, so nothing was written into a ledger."
 )
 SAMPLES = 8

@@ -66,7 +66,7 @@ def _since(source: Source, steps: Sequence[tuple[int, float]]) -> str:
     if not steps:
         return ""
     last, value = steps[-1]
-    after = sum(record.number > last for record in source.own if record.state != "running")
+    after = sum(record.number > last for record in source.own if record.has_ended)
     if is_at_bound(source.view.metric, value):
         return _at_bound(source, last, after)
     if after == 0:
