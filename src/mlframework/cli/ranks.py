@@ -51,6 +51,17 @@ def with_processes(document: Document, overrides: Mapping[str, str]) -> Document
     return replace(document, tree=override(document.tree, {key: asked}))
 
 
+def in_these_processes(document: Document, trainer_type: str) -> Document:
+    """Return a config with the `trainer_type` of the command that trains it, where its own one trains the same."""
+    from mlframework.config.override import get, override
+
+    key = "training.trainer_type"
+    own = get(document.tree, key) or "standard"
+    if own == trainer_type or not {own, trainer_type} <= set(LIKE_STANDARD):
+        return document
+    return replace(document, tree=override(document.tree, {key: trainer_type}))
+
+
 def require_one_process(option: str) -> None:
     """Refuse an option under torchrun, whose processes all train the same trial.
 
@@ -58,7 +69,10 @@ def require_one_process(option: str) -> None:
         ConfigError: torchrun started this process.
     """
     if place() is not None:
-        what = "starts processes of its own, and torchrun has started some already; leave out one of the two"
+        what = (
+            "starts processes of its own, one a trial, and torchrun has started some already: leave it out, and all of those "
+            "train each trial together (training.trainer_type: distributed); or leave out torchrun (trainer_type: standard)"
+        )
         raise ConfigError([Problem("ml-search", option, what)])
 
 

@@ -168,7 +168,7 @@ def _search(read: ReadConfig, study: OpenStudy, workers: Workers, arguments: arg
             say_report(study)
     tracking.say_recorded(read.config.name, read.config.tracking, resume, study.spec.folder.path)
     if arguments.refit and end.why != "others":
-        _refit(study)
+        _refit(study, read.config.training.trainer_type)
 
 
 def _confirm(read: ReadConfig, study: OpenStudy, end: SearchEnd) -> None:
@@ -230,11 +230,12 @@ def _summarise(study: OpenStudy, end: SearchEnd, resume: str) -> None:
     screen.print(decide(study, end.records).describe())
 
 
-def _refit(study: OpenStudy) -> None:
+def _refit(study: OpenStudy, trainer_type: str) -> None:
     from mlframework.cli.train import final_of
     from mlframework.search.results import TrialRecord, pick
 
     chosen = pick(study.spec, [TrialRecord.of(trial) for trial in study.trials()])
     assert chosen is not None and chosen.record.best_epoch is not None  # a best trial is complete
     best = chosen.record
-    final_of(study.spec.folder.trial(best.number), chosen.record.best_epoch, f"{study.spec.name}-final")
+    trial = study.spec.folder.trial(best.number)
+    final_of(trial, chosen.record.best_epoch, f"{study.spec.name}-final", trainer_type)

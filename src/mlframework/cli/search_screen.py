@@ -15,7 +15,7 @@ from mlframework.search.failed_trials import grouped
 from mlframework.search.feasibility import is_feasible, shares
 from mlframework.search.interrupted import as_they_stand
 from mlframework.search.pruners import NoPruner
-from mlframework.search.results import MERGED_HYPERPARAMETERS, Pick, TrialRecord, pick
+from mlframework.search.results import MERGED_HYPERPARAMETERS, Pick, TrialRecord, pick, tree_of
 from mlframework.search.samplers import GridSampler, grid_cells, grid_coverage
 from mlframework.search.storage import masked
 
@@ -132,7 +132,7 @@ def print_best(console: Console, study: OpenStudy, records: Sequence[TrialRecord
     for line in grouped(records):
         console.print(f"failed: {line}", markup=False)
     console.print(
-        f"\ntrain it:  {torchrun(study.spec.space.base)}ml-train --config {folder.best_config}\n"
+        f"\ntrain it:  {torchrun(tree_of(study, best))}ml-train --config {folder.best_config}\n"
         f"see it:    ml-visualise --mode search --study-name {study.spec.name}\n"
         f"read it:   {folder.results}, {folder.trials}"
         + ("" if study.spec.goal.is_single else f", {folder.pareto_csv}, {folder.pareto}/")

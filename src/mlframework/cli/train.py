@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mlframework.cli import console, find_lr, replay, tracking
 from mlframework.cli.cross_validate import cross_validate, evaluate_folds
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides
-from mlframework.cli.ranks import led, with_processes
+from mlframework.cli.ranks import in_these_processes, led, with_processes
 from mlframework.errors import ConfigError, Problem, RunError
 from mlframework.face import RUNS, experiment_of, new_run, or_no_trace, select
 
@@ -103,7 +103,7 @@ def _train(read: ReadConfig, mode: str) -> None:
     with new_run(read, config, tree) as run:
         result = _select(config, run, is_final=mode != "final")
     if mode == "final":
-        final_of(run, result.best_epoch, f"{run.path.name}-final")
+        final_of(run, result.best_epoch, f"{run.path.name}-final", config.training.trainer_type)
 
 
 def _select(config: ExperimentConfig, run: RunDir, is_final: bool) -> RunResult:
@@ -128,15 +128,18 @@ def _select(config: ExperimentConfig, run: RunDir, is_final: bool) -> RunResult:
     return result
 
 
-def final_of(selected: RunDir, num_epochs: int, name: str) -> None:
-    """Make the final run of a run or trial that was selected, into a folder of its own."""
+def final_of(selected: RunDir, num_epochs: int, name: str, trainer_type: str) -> None:
+    """Make the final run of a run or trial that was selected, into a folder of its own.
+
+    It is trained in as many processes as this command has, by its own `trainer_type`, where that trains the same.
+    """
     from mlframework.config import yaml
     from mlframework.config.decode import decode
     from mlframework.experiment import ExperimentConfig, start_run
     from mlframework.final import mark_final
     from mlframework.runs import RunDir
 
-    document = yaml.read(selected.config)
+    document = in_these_processes(yaml.read(selected.config), trainer_type)
     run = RunDir.create(RUNS, name)
     with or_no_trace(run):
         start_run(run, document.tree)
@@ -199,7 +202,8 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
             f"{run.path} is finished already: {done['metric']} {done['value']} at epoch {done['best_epoch']}"
         )
         if epochs is None and folds is None and arguments.mode == "final":
-            final_of(run, _select(config, run, is_final=False).best_epoch, f"{run.path.name}-final")
+            best_epoch = _select(config, run, is_final=False).best_epoch
+            final_of(run, best_epoch, f"{run.path.name}-final", config.training.trainer_type)
         else:
             is_final = folds is None and not (run.path.parent / f"{run.path.name}-final").is_dir()
             tracking.send_missed(config, run, is_final, f"ml-train --resume {run.path}")
@@ -214,7 +218,7 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
         return
     result = _select(config, run, is_final=arguments.mode != "final")
     if arguments.mode == "final":
-        final_of(run, result.best_epoch, f"{run.path.name}-final")
+        final_of(run, result.best_epoch, f"{run.path.name}-final", config.training.trainer_type)
 
 
 def _is_finished(run: RunDir) -> bool:

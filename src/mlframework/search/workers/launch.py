@@ -86,6 +86,8 @@ class Workers:
             RunError: there is no cluster at the address.
         """
         problems = _problems_with_ray(read, self.storage_proxy) if self.launcher == "ray" else _problems_here(read)
+        if not self.is_this_process:
+            problems += _problems_with_ranks(read)
         if problems:
             raise ConfigError(problems)
         if self.launcher == "ray":
@@ -123,6 +125,19 @@ def _problems_here(read: ReadConfig) -> list[Problem]:
         for key, value in given.items()
         if value is not None and value > 0
     ]
+
+
+def _problems_with_ranks(read: ReadConfig) -> list[Problem]:
+    """Refuse trials that are trained in several processes each: a worker is one process."""
+    if read.config.training.trainer_type != "distributed":
+        return []
+    again = " --trainer_type distributed" if "training.trainer_type" in read.overrides else ""
+    what = (
+        "a worker trains its trials in one process each: set it to standard, which trains the same; or leave the workers out, "
+        "and let torchrun start the processes that train one trial after the other together: torchrun --standalone "
+        f"--nproc-per-node 2 --no-python ml-search --config {read.document.name}{again}"
+    )
+    return [read.document.problem(("training", "trainer_type"), what)]
 
 
 def _problems_with_ray(read: ReadConfig, storage_proxy: bool) -> list[Problem]:
