@@ -28,11 +28,11 @@ from mlframework.experiment import (
 from mlframework.final import final_epochs, mark_final, run_final
 from mlframework.learners.base import Learner, resolve_threads
 from mlframework.runs import RunDir, read_json
-from mlframework.training.callbacks import History
+from mlframework.training.callbacks import TIMES, History
 
 MakeConfig = Callable[..., ExperimentConfig]
 MLP = "mlp classification"
-TIMELESS = {"seconds": 0, "throughput": 0}
+TIMELESS = dict.fromkeys(TIMES, 0)
 
 
 class Vault:
@@ -167,7 +167,7 @@ class TestWhatARunWrites:
         assert [line["epoch"] for line in epochs] == [1, 2, 3, 4]
         assert list(epochs[0]) == [
             "epoch", "train_loss", "train_acc", "val_loss", "val_acc", "lr", "gradient_norm", "gradient_norm_max",
-            "seconds", "throughput",
+            "seconds", "throughput", "share_data", "share_compute", "share_writing",
         ]  # fmt: skip
         assert all(line["lr"] == 0.05 for line in epochs)
 

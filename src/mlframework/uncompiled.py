@@ -38,11 +38,13 @@ def without_compiler(optimizer: type[Optimizer]) -> Callable[..., Optimizer]:
 def _zero_grad(self: Optimizer, set_to_none: bool = True) -> None:
     """Forget the gradients, as `Optimizer.zero_grad` does, without a name for the profiler."""
     if not set_to_none:
-        super(type(self), self).zero_grad(set_to_none=False)
-        return
+        from torch.optim import Optimizer
+
+        return Optimizer.zero_grad(self, set_to_none=False)
     for group in self.param_groups:
         for parameter in group["params"]:
             parameter.grad = None
+    return None
 
 
 def _marked_late(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ import pytest
 
 from mlframework.config import yaml
 from mlframework.learners.arrays import ArrayCodec
+from mlframework.training.callbacks import TIMES
 
 ML_TRAIN = str(Path(sys.executable).with_name("ml-train"))
 PATIENCE = 120  # seconds after which something that was waited for will not come any more
@@ -44,7 +45,7 @@ def lines(run: Path) -> list[Tree]:
     whole = [
         json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"
     ]
-    return [{key: value for key, value in line.items() if key not in ("seconds", "throughput")} for line in whole]
+    return [{key: value for key, value in line.items() if key not in TIMES} for line in whole]
 
 
 def wait_for_epochs(run: Path, n: int, process: "subprocess.Popen[str]") -> None:

@@ -22,6 +22,7 @@ import mlframework
 from mlframework.cli import console, train
 from mlframework.config import yaml
 from mlframework.runs import read_json
+from mlframework.training.callbacks import TIMES
 from support.running import Ended
 
 ML_TRAIN = str(Path(sys.executable).with_name("ml-train"))
@@ -119,7 +120,7 @@ def assert_same(one: Any, other: Any) -> None:
         assert torch.equal(one, other)
     elif isinstance(one, Mapping):
         assert one.keys() == other.keys()
-        for key in one.keys() - {"seconds", "throughput"}:
+        for key in one.keys() - set(TIMES):
             assert_same(one[key], other[key])
     elif isinstance(one, list):
         assert len(one) == len(other)
@@ -263,6 +264,7 @@ def test_print_config_trains_nothing_and_is_a_config_itself(ml_train: Callable[.
 HELP = """
 import sys
 from mlframework.cli import train
+from mlframework.training.callbacks import TIMES
 sys.argv = ["ml-train", "--help"]
 try:
     train.main()

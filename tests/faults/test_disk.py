@@ -21,6 +21,7 @@ import torch
 
 from mlframework.errors import StorageError
 from mlframework.search.storage import open_storage
+from mlframework.training.callbacks import TIMES
 from support.disks import PAGE, disk, mount
 from support.faults import (
     Fault,
@@ -399,7 +400,7 @@ def state_of(run: Path) -> tuple[Any, list[dict[str, Any]]]:
     """What was trained: everything in the last checkpoint that the next epoch depends on, and the metrics."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return torch.load(run / "checkpoints/last.pt", weights_only=True)["learner"], [
-        {key: value for key, value in line.items() if key not in ("seconds", "throughput")} for line in lines
+        {key: value for key, value in line.items() if key not in TIMES} for line in lines
     ]
 
 

@@ -19,6 +19,7 @@ from mlframework.learners.base import Learner
 from mlframework.learners.ranks import RankError
 from mlframework.learners.team import LedLearner, _leader
 from mlframework.runs import RunDir
+from mlframework.training.callbacks import TIMES
 from mlframework.training.lr_finder import Sweep, find_lr
 from support.ranks import Team, team_of
 from support.searches import run_search
@@ -107,9 +108,7 @@ def trained(config: ExperimentConfig, run: RunDir) -> list[dict[str, float]]:
         start_run(run, config.model_dump())
     train(config, load_data(config).without_test(), run)
     records = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return [
-        {name: value for name, value in record.items() if name not in ("seconds", "throughput")} for record in records
-    ]
+    return [{name: value for name, value in record.items() if name not in TIMES} for record in records]
 
 
 def four_epochs(make_config: MakeConfig, **changes: Any) -> ExperimentConfig:

@@ -49,6 +49,9 @@ class Scripted:
     def gradient_norm(self) -> GradientNorm | None:
         return GradientNorm(0.5 * self.trained, 1.5 * self.trained) if self.has_gradients else None
 
+    def data_seconds(self) -> float:
+        return 0.0
+
     def state_dict(self) -> dict[str, Any]:
         return {"trained": self.trained}
 

@@ -106,7 +106,7 @@ def test_a_metric_that_is_not_there_is_named_with_those_that_are() -> None:
 
 @given(
     metrics=st.dictionaries(st.sampled_from(["train_loss", "val_acc", "val_auc"]), st.floats(allow_nan=False)),
-    others=st.tuples(*[st.none() | st.floats(1e-6, 1)] * 4),
+    others=st.tuples(*[st.none() | st.floats(1e-6, 1)] * 7),
 )
 def test_a_record_comes_back_from_its_line(metrics: dict[str, float], others: tuple[float | None, ...]) -> None:
     record = EpochRecord(3, metrics, 1.25, *others)

@@ -69,6 +69,35 @@ def test_it_trains_for_all_epochs_and_tells_of_each(tmp_path: Path, scripted: An
     assert list(history.records[0].metrics) == ["train_loss", "val_acc", "val_loss"]
 
 
+def test_an_epoch_says_where_its_time_went(tmp_path: Path, scripted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+
+    def pass_by(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    class Slow(scripted):  # type: ignore[misc]
+        """Fetches for 1 s, takes steps for 2 s, evaluates for 1 s."""
+
+        def train_epoch(self) -> dict[str, float]:
+            pass_by(3)
+            return dict(super().train_epoch())
+
+        def evaluate(self, split: str) -> dict[str, float]:
+            pass_by(1)
+            return dict(super().evaluate(split))
+
+        def data_seconds(self) -> float:
+            return float(self.trained)
+
+    monkeypatch.setattr("mlframework.training.loop.time.perf_counter", lambda: now)
+    writer, history = Recorder(on_start=lambda _: pass_by(1), on_epoch=lambda _: pass_by(4)), new_history()
+    fit(plan(Slow(VALUES), tmp_path, writer, num_epochs=2), history)
+    shares = [(each.share_data, each.share_compute, each.share_writing) for each in history.records]
+    assert shares == [(0.2, 0.6, 0.2), (0.125, 0.375, 0.5)]
+    assert [record.seconds for record in history.records] == [4, 4]
+
+
 def test_an_epoch_has_the_pace_of_its_training_alone(tmp_path: Path, scripted: Any) -> None:
     learner, history = scripted(VALUES), new_history()
     learner.has_gradients = True

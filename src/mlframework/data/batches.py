@@ -1,5 +1,6 @@
 """Batches of tensors: whole batches are cut from tensors on the device, no example is touched by itself."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
@@ -113,6 +114,10 @@ class Batches:
 
     A last batch of one example joins the batch before it, since batch normalisation cannot train on one.
 
+    Attributes:
+        targets: of all rows.
+        seconds: how long batches have been fetched so far; on a GPU, how long that kept the processor.
+
     Args:
         fetch: gives the inputs of rows.
         targets: of all rows.
@@ -127,7 +132,7 @@ class Batches:
         cut: Cut = whole_batch,
     ) -> None:  # fmt: skip
         self._fetch, self._order, self._device, self._cut = fetch, order, device, cut
-        self.targets = targets
+        self.targets, self.seconds = targets, 0.0
         self._on_device = torch.from_numpy(targets).to(device)
         n = len(targets)
         starts = list(range(0, n, batch_size))
@@ -144,14 +149,20 @@ class Batches:
             return
         permutation = torch.randperm(len(self.targets), generator=self._order)
         for start, end in self._bounds:
+            began = time.perf_counter()
             rows = permutation[start:end]
-            yield self._cut(self._fetch, rows, self._on_device[rows.to(self._device)])
+            batch = self._cut(self._fetch, rows, self._on_device[rows.to(self._device)])
+            self.seconds += time.perf_counter() - began
+            yield batch
 
     def block(self, number: int, of: int) -> Iterator[Batch]:
         """Yield whole batches in the order of the rows: those of one of so many processes, one after the other."""
         n = len(self._bounds)
         for start, end in self._bounds[number * n // of : (number + 1) * n // of]:
-            yield whole_batch(self._fetch, slice(start, end), self._on_device[start:end])
+            began = time.perf_counter()
+            batch = whole_batch(self._fetch, slice(start, end), self._on_device[start:end])
+            self.seconds += time.perf_counter() - began
+            yield batch
 
     @property
     def smallest(self) -> int:

@@ -160,6 +160,9 @@ class Learner(Protocol):
     def gradient_norm(self) -> GradientNorm | None:
         """Return how long the gradients of the last epoch were; None for a learner that has none, or before an epoch."""
 
+    def data_seconds(self) -> float:
+        """Return how long it has fetched batches since it was made, evaluations included; 0 where it has no batches."""
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything that an exact resume needs; it changes as training goes on, so dump or copy it at once."""
 

@@ -110,6 +110,10 @@ class ImplicitLearner:
     def gradient_norm(self) -> None:
         """Return None: `implicit` says nothing of gradients."""
 
+    def data_seconds(self) -> float:
+        """Return 0: the matrix is in memory."""
+        return 0.0
+
     def state_dict(self) -> dict[str, Any]:
         """Return the factors and the state of the random generator."""
         return {

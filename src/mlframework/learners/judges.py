@@ -47,6 +47,9 @@ class Judge(Protocol):
     def item_vectors(self, module: nn.Module) -> NDArray[np.float32] | None:
         """Return the vectors of the items, or None for a module that knows none."""
 
+    def data_seconds(self) -> float:
+        """Return how long it has fetched batches."""
+
 
 class ExampleJudge:
     """Measures a classifier or a regressor by its output for each example.
@@ -117,6 +120,10 @@ class ExampleJudge:
         """Return the vectors of the items, where the examples are of users and items."""
         return None if self._items is None else self._items(module)
 
+    def data_seconds(self) -> float:
+        """Return how long it has fetched batches."""
+        return sum(batches.seconds for batches in self._batches.values())
+
     def _values(self, raw: list[Tensor]) -> NDArray[np.floating]:
         return self._task.values(self._distribution.gather(torch.cat(raw))).cpu().numpy()
 
@@ -172,3 +179,7 @@ class RankingJudge:
     def item_vectors(self, module: nn.Module) -> NDArray[np.float32]:
         """Return the vectors of the items."""
         return self._items(module)
+
+    def data_seconds(self) -> float:
+        """Return 0: a ranking takes the vectors of all users and items."""
+        return 0.0

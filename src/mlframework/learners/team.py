@@ -188,6 +188,10 @@ class LedLearner:
         """Return how long the gradients of the last epoch were: each rank has those of all."""
         return self._learner.gradient_norm()
 
+    def data_seconds(self) -> float:
+        """Return how long this rank has fetched batches."""
+        return self._learner.data_seconds()
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state, which is the same on all ranks; a learner of a single process can take it, too."""
         return self._learner.state_dict()

@@ -199,6 +199,10 @@ class TorchLearner:
         """Return how long the gradients of the last epoch's steps were, of all processes together."""
         return self._stepping.clip.measured()
 
+    def data_seconds(self) -> float:
+        """Return how long it has fetched batches of any split."""
+        return self._batches.seconds + self._judge.data_seconds()
+
     def state_dict(self) -> dict[str, Any]:
         """Return weights, optimizer, schedule, precision, and every random state that the next epoch draws from."""
         order = self._batches.order

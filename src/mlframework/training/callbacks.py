@@ -9,7 +9,9 @@ from mlframework.learners.base import Learner
 from mlframework.metrics import Direction, is_better
 from mlframework.training.config import EarlyStopping
 
-TIMES = ("seconds", "throughput")
+SHARES = ("share_data", "share_compute", "share_writing")
+"""Keys of metrics.jsonl on where the time went; together they are 1."""
+TIMES = ("seconds", "throughput", *SHARES)
 """Keys of metrics.jsonl that are another number every time."""
 GRADIENTS = ("gradient_norm", "gradient_norm_max")
 """Keys of metrics.jsonl on the way that the training took, which metrics do not depend on."""
@@ -29,6 +31,9 @@ class EpochRecord:
         throughput: examples that were trained on in a second; None in a record that an earlier version wrote.
         gradient_norm: mean length of the gradients before clipping, None for a learner that has none.
         gradient_norm_max: the largest one.
+        share_data: of the time since the epoch before, what was spent on fetching batches; None as with throughput.
+        share_compute: what was spent on steps and on the evaluation.
+        share_writing: what was spent after the epoch before: on its checkpoint, its curves, and reports to a study.
     """
 
     epoch: int
@@ -38,6 +43,9 @@ class EpochRecord:
     throughput: float | None = None
     gradient_norm: float | None = None
     gradient_norm_max: float | None = None
+    share_data: float | None = None
+    share_compute: float | None = None
+    share_writing: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain values."""
@@ -49,13 +57,14 @@ class EpochRecord:
             "gradient_norm_max": self.gradient_norm_max,
             "seconds": round(self.seconds, 4),
             "throughput": self.throughput,
+            **{name: getattr(self, name) for name in SHARES},
         }
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "EpochRecord":
         """Return the record that `to_dict` wrote."""
         metrics = {k: v for k, v in record.items() if k not in NO_METRICS}
-        others = (record.get(key) for key in ("throughput", *GRADIENTS))
+        others = (record.get(key) for key in ("throughput", *GRADIENTS, *SHARES))
         return cls(record["epoch"], metrics, record["seconds"], record["lr"], *others)
 
 

@@ -47,13 +47,13 @@ def fit(plan: Fit, history: History) -> str:
         TrainingError: the loss or the metric is not a number.
         Stopped: a callback ended it.
     """
-    status = "failed"
+    status, ended = "failed", time.perf_counter()
     try:
         for callback in plan.callbacks:
             callback.on_start(plan.learner, history)
         reason = plan.stop(history)
         while reason is None and len(history.records) < plan.num_epochs:
-            _epoch(plan, history)
+            ended = _epoch(plan, history, ended)
             reason = plan.stop(history)
         status = "finished"
         return reason or ALL_DONE
@@ -68,17 +68,26 @@ def fit(plan: Fit, history: History) -> str:
             callback.on_end(plan.learner, history, status)
 
 
-def _epoch(plan: Fit, history: History) -> None:
+def _epoch(plan: Fit, history: History, before: float) -> float:
+    """Train, evaluate and record an epoch; the one before it was evaluated at `before`, this one at what is returned."""
     learner, started = plan.learner, time.perf_counter()
+    fetched = learner.data_seconds()
     metrics = {f"train_{name}": value for name, value in learner.train_epoch().items()}
     throughput = learner.n_examples / max(time.perf_counter() - started, 1e-9)
     if plan.evaluate:
         metrics |= {f"val_{name}": value for name, value in learner.evaluate("val").items()}
-    seconds = time.perf_counter() - started
+    ended = time.perf_counter()
+    seconds = ended - started
     norm = learner.gradient_norm()
-    lengths = (None, None) if norm is None else (norm.mean, norm.largest)
     record = EpochRecord(
-        len(history.records) + 1, metrics, seconds, learner.learning_rate(), round(throughput, 2), *lengths
+        epoch=len(history.records) + 1,
+        metrics=metrics,
+        seconds=seconds,
+        lr=learner.learning_rate(),
+        throughput=round(throughput, 2),
+        gradient_norm=None if norm is None else norm.mean,
+        gradient_norm_max=None if norm is None else norm.largest,
+        **_shares(learner.data_seconds() - fetched, seconds, started - before),
     )
     _check(record, history)
     history.records.append(record)
@@ -88,6 +97,18 @@ def _epoch(plan: Fit, history: History) -> None:
     plan.checkpoints.save(plan.learner, history)
     for callback in plan.callbacks:
         callback.on_epoch(plan.learner, history)
+    return ended
+
+
+def _shares(data: float, seconds: float, writing: float) -> dict[str, float]:
+    """Return the shares of data, compute and writing in the time since the epoch before; `seconds` has data in it."""
+    whole = max(seconds + writing, 1e-9)
+    fetching, telling = round(data / whole, 4), round(writing / whole, 4)
+    return {
+        "share_data": fetching,
+        "share_compute": round(1 - fetching - telling, 4),
+        "share_writing": telling,
+    }
 
 
 def _check(record: EpochRecord, history: History) -> None:

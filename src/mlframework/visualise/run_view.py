@@ -122,7 +122,7 @@ def read_epochs(path: Path) -> "list[EpochRecord]":
 
 
 def _record(values: Any, place: str) -> "EpochRecord":
-    from mlframework.training.callbacks import GRADIENTS, NO_METRICS, EpochRecord
+    from mlframework.training.callbacks import GRADIENTS, NO_METRICS, SHARES, EpochRecord
 
     if not isinstance(values, Mapping):
         raise RunError(f"{place}: should hold a JSON object, got {type(values).__name__}: take the line out")
@@ -134,7 +134,7 @@ def _record(values: Any, place: str) -> "EpochRecord":
             raise RunError(f"{place}: {key}: should be a number or null, got {value!r}: take the line out")
     numbers = {key: math.nan if value is None else float(value) for key, value in values.items()}
     metrics = {key: value for key, value in numbers.items() if key not in NO_METRICS}
-    lr, *others = (_finite(numbers, key) for key in ("lr", "throughput", *GRADIENTS))
+    lr, *others = (_finite(numbers, key) for key in ("lr", "throughput", *GRADIENTS, *SHARES))
     return EpochRecord(epoch, metrics, numbers.get("seconds", math.nan), lr, *others)
 
 

@@ -55,7 +55,8 @@ def test_curves_stand_beside_each_other_by_metric(image_run: RunDir) -> None:
     board = read(image_run)
     assert sorted(board.Tags()["scalars"]) == [
         "acc/train", "acc/val", "hparam/val_acc", "loss/train", "loss/val", "lr",
-        "training/gradient_norm", "training/gradient_norm_max", "training/throughput"]  # fmt: skip
+        "training/gradient_norm", "training/gradient_norm_max", "training/seconds", "training/share_compute",
+        "training/share_data", "training/share_writing", "training/throughput"]  # fmt: skip
     for tag, name in (
         ("loss/train", "train_loss"),
         ("acc/val", "val_acc"),
@@ -63,6 +64,7 @@ def test_curves_stand_beside_each_other_by_metric(image_run: RunDir) -> None:
         ("training/gradient_norm", "gradient_norm"),
         ("training/gradient_norm_max", "gradient_norm_max"),
         ("training/throughput", "throughput"),
+        ("training/share_data", "share_data"),
     ):
         assert curve(board, tag) == [(n, pytest.approx(v)) for n, v in enumerate(written(image_run, name), 1)]
     best_so_far = np.maximum.accumulate(written(image_run, "val_acc"))

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from mlframework.errors import RunError
 from mlframework.learners.base import Learner
-from mlframework.training.callbacks import EpochRecord, History
+from mlframework.training.callbacks import SHARES, EpochRecord, History
 from mlframework.training.tracking.findings import Findings, Pace, findings_of
 from mlframework.training.tracking.projector import Items, Projector
 from mlframework.training.tracking.tensorboard import TensorBoardWriter
 
 Samples = tuple[NDArray[np.uint8], Sequence[str]]
 """Some training images, uint8 (n, 3, h, w), and the name of each one's class."""
-_PACE = ("gradient_norm", "gradient_norm_max", "throughput")
+_PACE = ("gradient_norm", "gradient_norm_max", "seconds", "throughput", *SHARES)
 
 
 class TensorBoardTracker:
