@@ -91,3 +91,14 @@ def test_a_killed_run_ends_with_the_bit_identical_factors(
         assert one.tobytes() == two.tobytes()
     rankings = [(path / "ranking_val.json").read_text(encoding="utf-8") for path in (run, other)]
     assert rankings[0] == rankings[1]
+
+
+def test_a_profile_without_torch_has_the_spans(planted: dict[str, Tree], tmp_path: Path) -> None:
+    write_config(tmp_path / "log", planted, {"architecture": "als", "factors": 8})
+    process = start(tmp_path / "log", "--config", "c.yaml", "--training.num_epochs", "3", "--profile")
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+    assert "epoch 2: " in out and "to try: " in out and "operations" not in out
+    (trace,) = (tmp_path / "log").glob("runs/*/profile/*.json")
+    names = {event["name"] for event in json.loads(trace.read_text())["traceEvents"]}
+    assert {"train (epoch 3)", "evaluate (epoch 3)"} <= names

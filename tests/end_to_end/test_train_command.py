@@ -388,6 +388,22 @@ def test_a_resume_that_cannot_be(
     assert ended.code == 2 and message in ended.err and "Traceback" not in ended.err
 
 
+def test_profile_says_where_the_time_went(ml_train: Callable[..., Ended], cancer: Tree) -> None:
+    ended = ml_train("--config", write("c.yaml", cancer), "--num_epochs", "4", "--profile")
+    assert ended.code == 0, ended
+    (folder,) = Path("runs").glob("*/profile")
+    assert (folder / "summary.txt").read_text() in ended.out
+    assert json.loads((folder / "epoch_3.pt.trace.json").read_text())["traceEvents"]
+    assert "Profiler" not in ended.err and "USDT" not in ended.err
+
+
+@pytest.mark.parametrize("other", [("--cross-validate", "3"), ("--find-lr",), ("--print-config",)])
+def test_profile_tells_of_one_training(ml_train: Callable[..., Ended], cancer: Tree, other: tuple[str, ...]) -> None:
+    ended = ml_train("--config", write("c.yaml", cancer), "--profile", *other)
+    assert ended.code == 2 and f"--profile: tells of one training; leave out {other[0]}" in ended.err
+    assert not Path("runs").exists()
+
+
 @pytest.mark.parametrize("damage", ["cut short", "foreign", "garbage", "empty", "of other settings"])
 def test_a_checkpoint_that_cannot_be_resumed(ml_train: Callable[..., Ended], cancer: Tree, damage: str) -> None:
     assert ml_train("--config", write("c.yaml", cancer), "--num_epochs", "1").code == 0

@@ -59,6 +59,7 @@ def check(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None:
         "cross-validate": arguments.cross_validate is not None,
         "find-lr": arguments.find_lr,
         "print-config": arguments.print_config,
+        "profile": arguments.profile,
     }
     given = [name for name, is_given in others.items() if is_given]
     given += [name for name in overrides if name not in _ALLOWED]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +51,10 @@ def _parser() -> Parser:
         "--cross-validate", nargs="?", const=0, type=int, metavar="N",
         help="train on N folds instead of one split (default: search.cross_validation.n_folds), and show a table",
     )  # fmt: skip
+    parser.add_argument(
+        "--profile", action="store_true",
+        help="also tell where the time goes, and write a trace of an epoch into the run's folder profile/",
+    )  # fmt: skip
     tracking.add_options(parser)
     find_lr.add_options(parser)
     replay.add_options(parser)
@@ -67,6 +72,7 @@ def _main() -> None:
     if arguments.replay is not None:
         return replay.run_replay(arguments, overrides)
     find_lr.check(arguments, overrides)
+    _check_profile(arguments)
     if arguments.resume is not None:
         return _resume(arguments, overrides)
     if arguments.config is None:
@@ -85,13 +91,28 @@ def _main() -> None:
     if arguments.find_lr:
         return find_lr.find(read, experiment_of(read)[0], arguments, overrides, RUNS)
     if arguments.cross_validate is None:
-        return _train(read, arguments.mode)
+        return _train(read, arguments.mode, arguments.profile)
     if arguments.mode == "final":
         raise ConfigError([Problem("ml-train", "--cross-validate", "the folds only judge; leave out --mode final")])
     return cross_validate(read, arguments.cross_validate)
 
 
-def _train(read: ReadConfig, mode: str) -> None:
+def _check_profile(arguments: argparse.Namespace) -> None:
+    """Refuse `--profile` where no single training would be profiled; and keep the profiler's own log out of the output."""
+    if not arguments.profile:
+        return
+    others = {
+        "--cross-validate": arguments.cross_validate is not None,
+        "--find-lr": arguments.find_lr,
+        "--print-config": arguments.print_config,
+    }
+    for name, is_given in others.items():
+        if is_given:
+            raise ConfigError([Problem("ml-train", "--profile", f"tells of one training; leave out {name}")])
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch reads it when it is imported
+
+
+def _train(read: ReadConfig, mode: str, profile: bool) -> None:
     from mlframework.experiment import load_data
 
     config, tree = experiment_of(read)
@@ -101,15 +122,16 @@ def _train(read: ReadConfig, mode: str) -> None:
             [Problem("ml-train", "--mode final", "there is no test split; set data.split.test_fraction above 0")]
         )
     with new_run(read, config, tree) as run:
-        result = _select(config, run, is_final=mode != "final")
+        result = _select(config, run, is_final=mode != "final", profile=profile)
     if mode == "final":
         final_of(run, result.best_epoch, f"{run.path.name}-final", config.training.trainer_type)
 
 
-def _select(config: ExperimentConfig, run: RunDir, is_final: bool) -> RunResult:
+def _select(config: ExperimentConfig, run: RunDir, is_final: bool, profile: bool = False) -> RunResult:
     """Train on train, choose the best epoch on val, and write the artifact of that epoch."""
     from mlframework.cli.progress import ProgressBar
     from mlframework.experiment import load_data
+    from mlframework.training.profile import Profile
 
     screen = console.out()
     splits = load_data(config).without_test()
@@ -118,11 +140,14 @@ def _select(config: ExperimentConfig, run: RunDir, is_final: bool) -> RunResult:
         f"{config.name}: {config.model.architecture} on {len(splits.train)} examples, {n_val} to validate, into {run.path}"
     )
     console.say_on_interrupt(f"the last finished epoch is saved; go on with: ml-train --resume {run.path}")
-    result = select(config, run, [ProgressBar(screen, config.training.num_epochs)], is_final)
+    profiles = [Profile(run.path / "profile", config.training.num_epochs)] if profile else []
+    result = select(config, run, [ProgressBar(screen, config.training.num_epochs), *profiles], is_final)
     screen.print(
         f"{result.reason}: best {result.metric} {result.value:.6g} at epoch {result.best_epoch} of {result.last_epoch}, "
         f"{result.seconds:.1f} s\nrun: {run.path}   curves: tensorboard --logdir {RUNS}"
     )
+    for each in profiles:
+        screen.print("\n".join(each.summary), soft_wrap=True, highlight=False)
     if is_final:
         _say_recorded(config, run)
     return result
@@ -210,13 +235,16 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
         return
     for line in replay.changed_data(run, document.tree, arguments.accept_data_change):
         console.out().print(f"changed since: {line}")
+    if arguments.profile and (epochs is not None or folds is not None):
+        what = "a final run" if epochs is not None else "folds"
+        raise ConfigError([Problem("ml-train", "--profile", f"tells of one training on train; {run.path} is {what}")])
     if epochs is not None:
         _refit(config, run, epochs)
         return
     if folds is not None:
         evaluate_folds(config, run, folds)
         return
-    result = _select(config, run, is_final=arguments.mode != "final")
+    result = _select(config, run, is_final=arguments.mode != "final", profile=arguments.profile)
     if arguments.mode == "final":
         final_of(run, result.best_epoch, f"{run.path.name}-final", config.training.trainer_type)
 

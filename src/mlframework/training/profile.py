@@ -1,0 +1,253 @@
+"""What a training does with its time: a trace of an epoch's operations, and a summary in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from mlframework.learners.base import Learner
+from mlframework.runs import make_folder, write_text
+from mlframework.training.callbacks import History
+
+STEPS = 50
+"""Steps whose operations are traced at most: a trace has some hundred lines a step."""
+_SHOWN = 5  # operations that the summary names
+_MUCH = 0.25  # share of the time from which the summary says what might help
+
+
+@dataclass
+class _Times:
+    """Of one epoch, in seconds of the wall clock.
+
+    Attributes:
+        spans: name, start and length of training and evaluation.
+        steps: when each batch was done.
+        data: spent on fetching batches.
+        writing: spent on checkpoint, curves and reports after it.
+    """
+
+    spans: list[tuple[str, float, float]] = field(default_factory=list)
+    steps: list[float] = field(default_factory=list)
+    data: float = 0.0
+    writing: float = 0.0
+
+    def of(self, name: str) -> float:
+        """Return the length of a span; 0 where there is none."""
+        return sum(length for each, _, length in self.spans if each == name)
+
+    @property
+    def whole(self) -> float:
+        """The time from the start of the training to the end of the writing."""
+        return self.of("train") + self.of("evaluate") + self.writing
+
+
+class Profile:
+    """Traces the third epoch of a training (the last one where there are fewer), and tells what the second one's time went to.
+
+    The trace is Chrome's format, which https://ui.perfetto.dev and TensorBoard's profiler plugin open: with torch every
+    operation of the first `STEPS` steps, without it the spans of the epoch. It has to be the last of the callbacks: what
+    the others do is the writing.
+
+    Args:
+        folder: where the trace and `summary.txt` go.
+        num_epochs: of the whole training.
+
+    Attributes:
+        summary: lines of the summary; empty until the training has come that far.
+    """
+
+    def __init__(self, folder: Path, num_epochs: int) -> None:
+        self._folder, self._num_epochs = folder, num_epochs
+        self.summary: list[str] = []
+        self._times: dict[int, _Times] = {}
+        self._now, self._fetched = _Times(), 0.0
+        self._traced = 0
+        self._trace: Any = None
+        self._operations: list[str] = []
+
+    def on_start(self, learner: Learner, history: History) -> None:
+        """Listen to the learner."""
+        done = len(history.records)
+        self._traced = min(done + 3, self._num_epochs)
+        told = learner.on_batch
+
+        def on_batch(number: int, total: int) -> None:
+            told(number, total)
+            self._now.steps.append(time.perf_counter())
+            if self._trace is not None and len(self._now.steps) >= STEPS:
+                self._end_trace()
+
+        learner.on_batch = on_batch
+        self._listen(learner, "train_epoch", "train")
+        self._listen(learner, "evaluate", "evaluate")
+        self._await(learner, done + 1)
+
+    def on_epoch(self, learner: Learner, history: History) -> None:
+        """Take note of the epoch; trace the next one, or write what was traced."""
+        times, epoch = self._now, history.records[-1].epoch
+        _, start, length = times.spans[-1]
+        times.writing = time.perf_counter() - start - length
+        times.data = learner.data_seconds() - self._fetched
+        self._times[epoch] = times
+        if epoch == self._traced:
+            self._end_trace()
+            self._tell(learner)
+        self._await(learner, epoch + 1)
+
+    def on_end(self, learner: Learner, history: History, status: str) -> None:
+        """Tell of what there is, where the training ended before its time."""
+        self._end_trace()
+        if not self.summary and self._times:
+            self._traced = max(self._times)
+            self._tell(learner)
+
+    def _await(self, learner: Learner, epoch: int) -> None:
+        """Get ready for an epoch."""
+        self._now, self._fetched = _Times(), learner.data_seconds()
+        if epoch == self._traced:
+            self._begin_trace()
+
+    def _listen(self, learner: Learner, name: str, shown: str) -> None:
+        """Measure every call of a method of the learner; it stays what it is otherwise."""
+        call = getattr(learner, name)
+
+        def measured(*arguments: Any) -> Any:
+            started = time.perf_counter()
+            found = call(*arguments)
+            self._now.spans.append((shown, started, time.perf_counter() - started))
+            return found
+
+        setattr(learner, name, measured)
+
+    def _begin_trace(self) -> None:
+        if "torch" not in sys.modules:  # nor does the learner use it
+            return
+        import torch
+        from torch.profiler import ProfilerActivity, profile
+
+        gpu = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
+        self._trace = profile(activities=[ProfilerActivity.CPU, *gpu], acc_events=True)
+        self._trace.start()
+
+    def _end_trace(self) -> None:
+        trace, self._trace = self._trace, None
+        if trace is None:
+            return
+        trace.stop()
+        make_folder(self._folder)
+        trace.export_chrome_trace(str(self._trace_file))
+        self._operations = _costliest(trace)
+
+    @property
+    def _trace_file(self) -> Path:
+        return self._folder / f"epoch_{self._traced}.pt.trace.json"
+
+    def _tell(self, learner: Learner) -> None:
+        """Write the summary, and without torch the trace of the spans."""
+        make_folder(self._folder)
+        if not self._trace_file.is_file():
+            write_text(self._trace_file, _spans(self._times))
+        first = min(self._times)
+        measured = self._traced if self._traced - first < 2 else self._traced - 1
+        times = self._times[measured]
+        self.summary = [
+            f"epoch {measured}: {_time(times.whole)}; {_shares(times)}",
+            f"training: {learner.n_examples:,} examples in {_time(times.of('train'))}, "
+            f"{learner.n_examples / max(times.of('train'), 1e-9):,.0f} a second; evaluation {_time(times.of('evaluate'))}",
+            *_steps(times),
+            *_device(learner),
+            *self._operations,
+            f"memory: at most {_peak():,.0f} MB of this process",
+            *_advice(times),
+            f"trace of epoch {self._traced}: {self._trace_file} (open it at https://ui.perfetto.dev, or in TensorBoard "
+            "with its profiler plugin)",
+        ]
+        write_text(self._folder / "summary.txt", "\n".join(self.summary) + "\n")
+
+
+def _shares(times: _Times) -> str:
+    compute = times.whole - times.data - times.writing
+    parts = {"data": times.data, "compute": compute, "writing": times.writing}
+    return ", ".join(f"{name} {seconds / times.whole:.0%}" for name, seconds in parts.items())
+
+
+def _steps(times: _Times) -> list[str]:
+    if len(times.steps) < 2:
+        return []
+    starts = [next(start for name, start, _ in times.spans if name == "train"), *times.steps]
+    lengths = [after - before for before, after in zip(starts, times.steps, strict=False)]
+    slowest = max(range(len(lengths)), key=lengths.__getitem__)
+    return [
+        f"steps: {len(lengths):,}, the median one {_time(median(lengths))}, the slowest {_time(lengths[slowest])} "
+        f"(number {slowest + 1})"
+    ]
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
+
+
+def _device(learner: Learner) -> list[str]:
+    module = getattr(learner, "module", None)
+    if module is None:
+        return []
+    import torch
+
+    device = next(module.parameters()).device
+    if device.type != "cuda":
+        return [f"device: {device}, {torch.get_num_threads()} of {os.cpu_count()} cores"]
+    most = torch.cuda.max_memory_allocated(device) / 1e6
+    return [f"device: {torch.cuda.get_device_name(device)}, at most {most:,.0f} MB of its memory"]
+
+
+def _costliest(trace: Any) -> list[str]:
+    """Return a line on the operations that took longest by themselves, and on a GPU another on how busy it was."""
+    averages = trace.key_averages()
+    on_gpu = sum(each.self_device_time_total for each in averages)
+    lines = []
+    if on_gpu:
+        events = [each for each in trace.events() if each.device_type.name != "CUDA"]
+        whole = max(each.time_range.end for each in events) - min(each.time_range.start for each in events)
+        lines.append(f"GPU: busy {on_gpu / whole:.0%} of the traced time")
+    cost = attrgetter("self_device_time_total" if on_gpu else "self_cpu_time_total")
+    total = sum(map(cost, averages)) or 1.0
+    first = sorted(averages, key=cost, reverse=True)[:_SHOWN]
+    named = ", ".join(f"{each.key.removeprefix('aten::')} {cost(each) / total:.0%}" for each in first)
+    return [*lines, f"operations by their own time: {named}"]
+
+
+def _advice(times: _Times) -> list[str]:
+    """Return what might help, where something other than computing takes much of the time."""
+    if times.data / times.whole > _MUCH:
+        return ["to try: less work a batch (augmentation, image_size), or larger batches (training.batch_size)"]
+    if times.writing / times.whole > _MUCH:
+        return ["to try: tracking.tensorboard: false, or a faster disk for runs/: checkpoints are written every epoch"]
+    if times.of("evaluate") > times.of("train"):
+        return [
+            "to try: a smaller val split (data.split.val_fraction), or cheaper metrics: it evaluates longer than it trains"
+        ]
+    return ["to try: larger batches (training.batch_size), or training.trainer_type: mixed_precision on a GPU"]
+
+
+def _peak() -> float:
+    """Return the largest resident memory of this process so far, in MB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def _spans(times: dict[int, _Times]) -> str:
+    """Return the spans of all epochs as a trace."""
+    events = [
+        {"name": f"{name} (epoch {epoch})", "ph": "X", "ts": start * 1e6, "dur": length * 1e6, "pid": 1, "tid": 1}
+        for epoch, each in times.items()
+        for name, start, length in each.spans
+    ]
+    return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"})
