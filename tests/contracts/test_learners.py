@@ -20,7 +20,7 @@ from mlframework.errors import CheckpointError, ConfigError, TrainingError
 from mlframework.experiment import ExperimentConfig, build_learner, export, load_data, start_run, train
 from mlframework.learners.arrays import ArrayCodec
 from mlframework.learners.base import Codec, Learner
-from mlframework.learners.torch import TorchCodec
+from mlframework.learners.torch_codec import TorchCodec
 from mlframework.metrics import METRICS, key_of
 from mlframework.models import MODELS
 from mlframework.optim import OPTIMIZERS, SCHEDULERS

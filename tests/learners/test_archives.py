@@ -10,7 +10,7 @@ import torch
 
 from mlframework.errors import CheckpointError, DamagedCheckpointError, RunError
 from mlframework.learners.arrays import ArrayCodec
-from mlframework.learners.torch import TorchCodec
+from mlframework.learners.torch_codec import TorchCodec
 
 WEIGHTS = np.random.default_rng(0).normal(size=(40, 30)).astype(np.float32)
 STATES: list[tuple[Any, dict[str, Any]]] = [

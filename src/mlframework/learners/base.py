@@ -173,6 +173,24 @@ class Learner(Protocol):
         """Write what a predictor needs into a folder: weights and `model_meta.json`."""
 
 
+class Tracer(Protocol):
+    """Traces what a learner computes, operation by operation."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self, file: Path) -> list[str]:
+        """End, write the trace (Chrome's format) to a file, and return what it comes to, in lines."""
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """What a learner offers besides whose operations can be traced; the epoch loop has no need of it."""
+
+    def tracer(self) -> Tracer:
+        """Return a tracer of this learner."""
+
+
 @runtime_checkable
 class Steps(Protocol):
     """What a learner offers besides whose epochs are made of optimizer steps; the epoch loop has no need of it.

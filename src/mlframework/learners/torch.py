@@ -1,7 +1,6 @@
 """A torch module as a Learner."""
 
 import copy
-import io
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,48 +15,28 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mlframework.data.batches import Batch, Batches, Fetch
-from mlframework.errors import CheckpointError, RunError
-from mlframework.learners.archives import damaged, open_checkpoint
-from mlframework.learners.base import GradientNorm, LearnerSpec, Outputs, RankingReport, ignore_batches, wanted_metrics
+from mlframework.errors import CheckpointError
+from mlframework.learners.base import (
+    GradientNorm,
+    LearnerSpec,
+    Outputs,
+    RankingReport,
+    Tracer,
+    ignore_batches,
+    wanted_metrics,
+)
 from mlframework.learners.device import on_device as on_device
 from mlframework.learners.distribution import Distribution, build_distribution
 from mlframework.learners.judges import ExampleJudge, ItemVectors, Judge
 from mlframework.learners.memory import Splitting, build_splitting
 from mlframework.learners.precision import Accumulation, Clip, Precision, build_precision
 from mlframework.learners.tasks import Loss, Penalty, Task, penalised
+from mlframework.learners.torch_codec import TorchCodec
 from mlframework.learners.try_out import try_out
 from mlframework.optim import Schedule
 
 Export = Callable[[nn.Module, Path], None]
 """Writes a trained module, and what a predictor needs beside it, into a folder."""
-
-
-class TorchCodec:
-    """States on disk as torch files; read with `weights_only`, so that a file can hold no code."""
-
-    def dump(self, state: Mapping[str, Any], path: Path) -> None:
-        """Write the state to a file."""
-        # Serialised in memory first: torch reports a full disk as a RuntimeError without errno, a plain write does not.
-        buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
-        path.write_bytes(buffer.getbuffer())
-
-    def load(self, path: Path) -> dict[str, Any]:
-        """Read a state.
-
-        Raises:
-            CheckpointError, RunError: see `Codec`.
-        """
-        try:
-            with open_checkpoint(path) as file:
-                state = torch.load(file, map_location="cpu", weights_only=True)
-        except (MemoryError, RunError, CheckpointError):
-            raise
-        except Exception as error:  # noqa: BLE001 - the unpickler raises whatever the bytes lead it to
-            raise damaged(path, error) from None
-        if not isinstance(state, dict):
-            raise CheckpointError(f"{path}: is a torch file, but not a checkpoint of mlframework")
-        return state
 
 
 @dataclass(frozen=True)
@@ -244,6 +223,12 @@ class TorchLearner:
         # A step that was cut short leaves gradients, which the next one would add to.
         self._stepping.optimizer.zero_grad(set_to_none=True)
         self._judge.forget()
+
+    def tracer(self) -> Tracer:
+        """Return a tracer of torch's operations."""
+        from mlframework.learners.tracing import OperationTracer
+
+        return OperationTracer(next(self.module.parameters()).device)
 
     def export(self, folder: Path) -> None:
         """Write the serving artifact."""

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import sys
 import time
 from dataclasses import dataclass, field
-from operator import attrgetter
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from mlframework.learners.base import Learner
+from mlframework.learners.base import Learner, Traceable, Tracer
 from mlframework.runs import make_folder, write_text
 from mlframework.training.callbacks import History
 
 STEPS = 50
 """Steps whose operations are traced at most: a trace has some hundred lines a step."""
-_SHOWN = 5  # operations that the summary names
 _MUCH = 0.25  # share of the time from which the summary says what might help
 
 
@@ -70,7 +67,7 @@ class Profile:
         self._times: dict[int, _Times] = {}
         self._now, self._fetched = _Times(), 0.0
         self._traced = 0
-        self._trace: Any = None
+        self._tracer: Tracer | None = None
         self._operations: list[str] = []
 
     def on_start(self, learner: Learner, history: History) -> None:
@@ -82,7 +79,7 @@ class Profile:
         def on_batch(number: int, total: int) -> None:
             told(number, total)
             self._now.steps.append(time.perf_counter())
-            if self._trace is not None and len(self._now.steps) >= STEPS:
+            if self._tracer is not None and len(self._now.steps) >= STEPS:
                 self._end_trace()
 
         learner.on_batch = on_batch
@@ -113,7 +110,7 @@ class Profile:
         """Get ready for an epoch."""
         self._now, self._fetched = _Times(), learner.data_seconds()
         if epoch == self._traced:
-            self._begin_trace()
+            self._begin_trace(learner)
 
     def _listen(self, learner: Learner, name: str, shown: str) -> None:
         """Measure every call of a method of the learner; it stays what it is otherwise."""
@@ -127,24 +124,16 @@ class Profile:
 
         setattr(learner, name, measured)
 
-    def _begin_trace(self) -> None:
-        if "torch" not in sys.modules:  # nor does the learner use it
-            return
-        import torch
-        from torch.profiler import ProfilerActivity, profile
-
-        gpu = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
-        self._trace = profile(activities=[ProfilerActivity.CPU, *gpu], acc_events=True)
-        self._trace.start()
+    def _begin_trace(self, learner: Learner) -> None:
+        if isinstance(learner, Traceable):
+            self._tracer = learner.tracer()
+            self._tracer.start()
 
     def _end_trace(self) -> None:
-        trace, self._trace = self._trace, None
-        if trace is None:
-            return
-        trace.stop()
-        make_folder(self._folder)
-        trace.export_chrome_trace(str(self._trace_file))
-        self._operations = _costliest(trace)
+        tracer, self._tracer = self._tracer, None
+        if tracer is not None:
+            make_folder(self._folder)
+            self._operations = tracer.stop(self._trace_file)
 
     @property
     def _trace_file(self) -> Path:
@@ -163,7 +152,6 @@ class Profile:
             f"training: {learner.n_examples:,} examples in {_time(times.of('train'))}, "
             f"{learner.n_examples / max(times.of('train'), 1e-9):,.0f} a second; evaluation {_time(times.of('evaluate'))}",
             *_steps(times),
-            *_device(learner),
             *self._operations,
             f"memory: at most {_peak():,.0f} MB of this process",
             *_advice(times),
@@ -193,35 +181,6 @@ def _steps(times: _Times) -> list[str]:
 
 def _time(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
-
-
-def _device(learner: Learner) -> list[str]:
-    module = getattr(learner, "module", None)
-    if module is None:
-        return []
-    import torch
-
-    device = next(module.parameters()).device
-    if device.type != "cuda":
-        return [f"device: {device}, {torch.get_num_threads()} of {os.cpu_count()} cores"]
-    most = torch.cuda.max_memory_allocated(device) / 1e6
-    return [f"device: {torch.cuda.get_device_name(device)}, at most {most:,.0f} MB of its memory"]
-
-
-def _costliest(trace: Any) -> list[str]:
-    """Return a line on the operations that took longest by themselves, and on a GPU another on how busy it was."""
-    averages = trace.key_averages()
-    on_gpu = sum(each.self_device_time_total for each in averages)
-    lines = []
-    if on_gpu:
-        events = [each for each in trace.events() if each.device_type.name != "CUDA"]
-        whole = max(each.time_range.end for each in events) - min(each.time_range.start for each in events)
-        lines.append(f"GPU: busy {on_gpu / whole:.0%} of the traced time")
-    cost = attrgetter("self_device_time_total" if on_gpu else "self_cpu_time_total")
-    total = sum(map(cost, averages)) or 1.0
-    first = sorted(averages, key=cost, reverse=True)[:_SHOWN]
-    named = ", ".join(f"{each.key.removeprefix('aten::')} {cost(each) / total:.0%}" for each in first)
-    return [*lines, f"operations by their own time: {named}"]
 
 
 def _advice(times: _Times) -> list[str]:
