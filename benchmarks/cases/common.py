@@ -39,4 +39,4 @@ class Clock:
 
 def main(**sides: Side) -> None:
     """Run the side that the command line names, in the current folder."""
-    print(json.dumps(sides[sys.argv[1]]()))
+    sys.stdout.write(f"{json.dumps(sides[sys.argv[1]]())}\n")

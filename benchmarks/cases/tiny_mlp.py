@@ -21,8 +21,8 @@ def prepare() -> dict[str, Any]:
     import numpy as np
     from sklearn.datasets import load_digits
 
-    from mlframework.data.table_encoder import TableEncoder
     from mlframework import load_config
+    from mlframework.data.table_encoder import TableEncoder
     from mlframework.experiment import load_data
 
     frame = load_digits(as_frame=True)

@@ -127,7 +127,14 @@ const Trials = (() => {
   head.append(...columns.map(heading));
   table.append(body);
   document.getElementById("trials-table").append(table);
-  input.addEventListener("input", () => { limit = STEP; show(); });
+  // Who types fast is answered once a frame, and not once a key.
+  let asked = false;
+  input.addEventListener("input", () => {
+    limit = STEP;
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => { asked = false; show(); });
+  });
   document.getElementById("unfilter").addEventListener("click", () => { input.value = ""; limit = STEP; show(); input.focus(); });
   more.addEventListener("click", () => { limit += STEP; show(); });
   all.addEventListener("click", () => { limit = Infinity; show(); });
