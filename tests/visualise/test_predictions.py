@@ -127,8 +127,11 @@ def test_images_of_folders_have_their_class_as_truth(trained: Trained, tmp_path:
     shutil.copy(root / "left" / "0.png", tmp_path / "loose" / "a.png")
     found = answers.of_files(model, [str(root / "left"), str(tmp_path / "loose")])
     assert [answer.truth for answer in found.answers] == ["left"] * 20 + [None]
-    [alone] = answers.of_files(model, [str(tmp_path / "loose" / "a.png")]).answers
+    of_one = answers.of_files(model, [str(tmp_path / "loose" / "a.png")])
+    [alone] = of_one.answers
     assert alone.truth is None
+    page = write_answers(of_one, "One", [], tmp_path / "one", ["html"], 6).paths[0].read_text(encoding="utf-8")
+    assert page.count("<section") == 1  # there is no sum of what is right
     assert alone.prediction.value == found.answers[20].prediction.value
     (tmp_path / "empty").mkdir()
     for missing, said in (("empty", "there is no image in it"), ("none.png", "there is no such file")):

@@ -60,7 +60,8 @@ def write_answers(
             ("What the model says", [*told, *charts]),
             (f"{count_of(len(shown), found.unit)}", listed),
         ]
-        write_text(folder / "predictions.html", _page(title, found.source, sections))
+        # Images without a truth have no summary to tell.
+        write_text(folder / "predictions.html", _page(title, found.source, [each for each in sections if each[1]]))
         paths.insert(0, folder / "predictions.html")
     if pictures and "png" in formats:
         with replacing(folder / "images.png") as temporary:
