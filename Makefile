@@ -14,7 +14,7 @@ PLAYGROUND := quickstart
 PYTEST = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all soak lint types format schema notebook docs site pictures clean
+.PHONY: help setup quickstart test test-all soak bench bench-peers lint types format schema notebook docs site pictures clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -56,6 +56,14 @@ test-all: $(STAMP) ## Run the tests and their long forms
 
 soak: $(STAMP) ## Run the long forms of the tests of faults and of odd input, and print their counts
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m '' tests/faults tests/fuzz $(ARGS)
+
+# Every side is a process of its own on one thread; `bench` takes --case NAME, --rounds N and --peers.
+bench: $(STAMP) ## Measure ours beside scripts by hand: make bench ARGS="--case resnet18"
+	$(BIN)/python benchmarks/suite.py $(ARGS)
+
+bench-peers: $(UV) ## Install the other frameworks into .tools/peers, for make bench ARGS=--peers
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) --no-python-downloads .tools/peers
+	$(UV) pip install --quiet --python .tools/peers --requirements benchmarks/requirements-peers.txt
 
 lint: $(STAMP) ## Check style and formatting
 	$(BIN)/ruff check .

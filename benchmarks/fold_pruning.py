@@ -19,11 +19,12 @@ from mlframework.data.samples import write_breast_cancer
 from mlframework.experiment import load_data
 from mlframework.search.lines import Silent
 from mlframework.search.loop import search
+from mlframework.search.quiet import require_optuna
 from mlframework.search.read import read_config
-from mlframework.search.results import TrialRecord, best_of
+from mlframework.search.results import TrialRecord
 from mlframework.search.setup import build_spec
 from mlframework.search.storage import open_storage
-from mlframework.search.study import open_study, require_optuna
+from mlframework.search.study import open_study
 
 N_TRIALS, N_FOLDS, SEEDS = 40, 5, (1, 2, 3)
 PRUNERS = {"unpruned": {"type": "none"}, "pruned": {"type": "MedianPruner", "n_warmup_steps": 5}}
@@ -69,6 +70,12 @@ def finished_folds(record: TrialRecord) -> int:
     return int(record.epochs >= CONFIG["training"]["num_epochs"])  # type: ignore[index]
 
 
+def best_of(records: list[TrialRecord]) -> TrialRecord | None:
+    """Return the complete trial of the smallest val_loss."""
+    complete = [record for record in records if record.state == "complete" and record.value is not None]
+    return min(complete, key=lambda record: record.value or 0.0, default=None)
+
+
 def main() -> int:
     """Search, and print a table."""
     require_optuna()
@@ -78,7 +85,7 @@ def main() -> int:
     for seed in SEEDS:
         found = {name: searched(name, seed) for name in PRUNERS}
         folds = {name: sum(map(finished_folds, records)) for name, records in found.items()}
-        best = {name: best_of(records, "minimize") for name, records in found.items()}
+        best = {name: best_of(records) for name, records in found.items()}
         full, short = best["unpruned"], best["pruned"]
         assert full is not None and short is not None and full.value is not None and short.value is not None
         error = stdev(full.parts) / sqrt(len(full.parts))

@@ -1,6 +1,7 @@
 """What every case shares: one side is run by name, and tells what it measured in its last line."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,19 +13,21 @@ Side = Callable[[], dict[str, Any]]
 
 
 class Clock:
-    """Adds up the wall time of a part of a process."""
+    """Tells how long a part of a process takes, also one that it is run through several times."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.ends: list[float] = []
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Count the time in this block."""
+        """Count the time in this block, and note when it ends."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds += time.perf_counter() - started
+            self.ends.append(time.perf_counter())
+            self.seconds += self.ends[-1] - started
 
     def watch(self, owner: Any, name: str) -> None:
         """Count the time of every call of a function, which stays what it is otherwise."""
@@ -35,6 +38,36 @@ class Clock:
                 return call(*arguments, **options)
 
         setattr(owner, name, watched)
+
+
+class Epochs:
+    """Tells how long an epoch of ours takes: all that is done from the end of the first epoch to the end of the fit.
+
+    The first one has what is done once: what an epoch needs is imported there.
+    """
+
+    def __init__(self) -> None:
+        from mlframework import experiment
+        from mlframework.training import loop
+
+        self._epochs, self._fit = Clock(), Clock()
+        self._epochs.watch(loop, "_epoch")
+        self._fit.watch(experiment, "fit")
+
+    @property
+    def seconds(self) -> float:
+        """Seconds an epoch, validation and all that is written included."""
+        return an_epoch([*self._epochs.ends[:-1], self._fit.ends[-1]])
+
+
+def an_epoch(ends: list[float]) -> float:
+    """Return the seconds an epoch takes, of when each of them ended; the first one is not counted."""
+    return (ends[-1] - ends[0]) / (len(ends) - 1)
+
+
+def quick(number: int, less: int) -> int:
+    """Return how many epochs, trials or images a case takes: `less` where MLFRAMEWORK_BENCH_QUICK asks for a rehearsal."""
+    return less if os.environ.get("MLFRAMEWORK_BENCH_QUICK") else number
 
 
 def main(**sides: Side) -> None:

@@ -31,7 +31,7 @@ def prepare() -> dict[str, Any]:
     splits = load_data(load_config(CONFIG))
     encoder = TableEncoder.fit(splits.train)
     parts = {"train": splits.train, "val": splits.val}
-    arrays = {f"x_{name}": encoder.transform(part)[0] for name, part in parts.items()}
+    arrays: dict[str, Any] = {f"x_{name}": encoder.transform(part)[0] for name, part in parts.items()}
     np.savez("digits.npz", **arrays, **{f"y_{name}": part.targets for name, part in parts.items()})
     return {}
 
@@ -76,7 +76,7 @@ def hand() -> dict[str, Any]:
             targets = y[rows]
             loss = functional.cross_entropy(module(x[rows]), targets)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             total += loss.detach() * len(rows)
         module.eval()

@@ -1,0 +1,75 @@
+"""CASES: what is measured against what, and what is good enough. One entry a case; the scripts are in `cases/`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case of the suite.
+
+    Attributes:
+        name: what `--case` takes.
+        script: in `cases/`; its side `prepare` fills a folder, of which every other side gets a copy.
+        what: what is measured, in words.
+        measure: `wall`, `cpu` or `rss` of the whole process, or the name of a number that a side tells.
+        bar: the largest ratio ours / floor, or without a floor the largest value.
+        unit: of the value; `s`, `ms`, `MB` or none.
+        ours: the side that is judged.
+        floor: the side that it is held against; None: the value itself is judged.
+        agree: results that both sides must have in common, and how far they may be apart.
+        at_least: results that our side must reach on the real MovieLens data.
+        others: further sides of our own environment, shown beside.
+        peers: sides that the other frameworks' environment runs.
+    """
+
+    name: str
+    script: str
+    what: str
+    bar: float
+    measure: str = "seconds"
+    unit: str = "s"
+    ours: str = "ours"
+    floor: str | None = "hand"
+    agree: Mapping[str, float] = field(default_factory=dict)
+    at_least: Mapping[str, float] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The sides that both environments run, without `prepare`."""
+        return (*((self.floor,) if self.floor else ()), self.ours, *self.others, *self.peers)
+
+
+RANKING = {f"{name}_at_10": 1e-6 for name in ("precision", "recall", "ndcg", "map")}
+CASES: tuple[Case, ...] = (
+    Case(
+        "tiny_mlp", "tiny_mlp.py", "tiny MLP on digits features, batch 32, 20 epochs: fit", 1.15,
+        agree={"val_loss": 1e-6},
+    ),
+    Case(
+        "resnet18", "images.py", "resnet18, digits images 32x32: an epoch", 1.00,
+        agree={"val_acc": 0.03},
+    ),
+    Case(
+        "small_cnn", "images.py", "small CNN, the same images: an epoch", 0.35,
+        ours="ours_small", floor="hand_small", agree={"val_acc": 0.05},
+    ),
+    Case(
+        "fm", "fm.py", "FM, 100,000 ratings, batch 2048: an epoch", 1.15,
+        agree={"val_auc": 1e-4}, at_least={"val_auc": 0.775},
+    ),
+    Case(
+        "two_tower", "two_tower.py", "two-tower, in-batch softmax, batch 256: an epoch", 1.15,
+        agree={"recall_at_10": 1e-3}, at_least={"recall_at_10": 0.22},
+    ),
+    Case(
+        "top_k", "top_k.py", "top-10 ranking metrics of all users", 1.5,
+        agree={**RANKING, "mrr": 1e-6},
+    ),
+    Case(
+        "resnet18_memory", "images.py", "resnet18, digits images: peak memory", 1.25, "rss", "MB",
+        agree={"val_acc": 0.03},
+    ),
+)  # fmt: skip

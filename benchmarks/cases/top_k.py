@@ -1,0 +1,109 @@
+"""Ranking metrics of all users at the first ten items, of 64 factors that ALS might have learnt. Measured: one evaluation."""
+
+from typing import Any
+
+import ratings
+from common import main, quick
+
+CALLS, FACTORS, SEED = quick(30, 3), 64, 42
+NAMES = ("precision_at_10", "recall_at_10", "ndcg_at_10", "map_at_10", "mrr")
+CONFIG = {
+    "name": "top_k",
+    "device": "cpu",
+    "data": {"type": "interactions", "path": str(ratings.LOG), "split": {"val_fraction": 0.1, "test_fraction": 0.1}},
+    "model": {"architecture": "als", "factors": FACTORS},
+    "metric": "val_recall_at_10",
+}
+
+
+def prepare() -> dict[str, Any]:
+    """Write the log, the pairs of its splits, and the factors of a truncated singular value decomposition."""
+    import numpy as np
+    from scipy.sparse.linalg import svds
+
+    from mlframework import load_config
+    from mlframework.experiment import load_data
+
+    ratings.write_log()
+    splits = load_data(load_config(CONFIG))
+    left, values, right = svds(splits.train.matrix().astype(np.float64), FACTORS, random_state=SEED)
+    factors = {"user_factors": left * values, "item_factors": right.T}
+    pairs = {"train": splits.train, "val": splits.val}
+    arrays: dict[str, Any] = {
+        f"{side}_{name}": getattr(part, side).astype(np.int64)
+        for name, part in pairs.items()
+        for side in ("users", "items")
+    }
+    np.savez(
+        "factors.npz", **arrays, **{name: np.ascontiguousarray(each, np.float32) for name, each in factors.items()}
+    )
+    return {}
+
+
+def ours() -> dict[str, Any]:
+    """Evaluate as every epoch of a recommender does."""
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    from mlframework import load_config
+    from mlframework.experiment import load_data
+    from mlframework.learners.ranking import Ranker, Vectors
+
+    arrays = np.load("factors.npz")
+    ranker = Ranker(load_data(load_config(CONFIG)).without_test(), ("val_recall_at_10",))
+    vectors = Vectors(arrays["user_factors"], arrays["item_factors"])
+    with threadpool_limits(1):
+        return _timed(lambda: ranker.measure("val", vectors))
+
+
+def hand() -> dict[str, Any]:
+    """Multiply, mask and take the first ten with torch; the same five metrics."""
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(1)
+    arrays = {name: torch.from_numpy(each) for name, each in np.load("factors.npz").items()}
+    shape = len(arrays["user_factors"]), len(arrays["item_factors"])
+    seen, held = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool)
+    seen[arrays["users_train"], arrays["items_train"]] = True
+    held[arrays["users_val"], arrays["items_val"]] = True
+    known = (seen.any(1) & held.any(1)).nonzero().squeeze(1)
+    seen, held = seen[known], held[known]
+    n_held = held.sum(1)
+    discounts = 1 / torch.log2(torch.arange(2, 12, dtype=torch.float64))
+    ideal = discounts.cumsum(0)[n_held.clamp(max=10) - 1]
+    places = torch.arange(1, 11, dtype=torch.float64)
+
+    def evaluate() -> dict[str, float]:
+        with torch.inference_mode():
+            scores = arrays["user_factors"][known] @ arrays["item_factors"].T
+            scores.masked_fill_(seen, -torch.inf)
+            hits = held.gather(1, scores.topk(10, dim=1).indices).double()
+            best = scores.masked_fill(~held, -torch.inf).amax(1, keepdim=True)
+            found = {
+                "precision_at_10": hits.sum(1) / 10,
+                "recall_at_10": hits.sum(1) / n_held,
+                "ndcg_at_10": (hits * discounts).sum(1) / ideal,
+                "map_at_10": (hits * hits.cumsum(1) / places).sum(1) / n_held.clamp(max=10),
+                "mrr": 1 / (1 + (scores > best).sum(1)).double(),
+            }
+            return {name: each.mean().item() for name, each in found.items()}
+
+    return _timed(evaluate)
+
+
+def _timed(evaluate: Any) -> dict[str, Any]:
+    """Return the median time of a call, and what it found."""
+    import time
+    from statistics import median
+
+    seconds = []
+    for _ in range(CALLS):
+        started = time.perf_counter()
+        found = evaluate()
+        seconds.append(time.perf_counter() - started)
+    return {"seconds": median(seconds), **{name: found[name] for name in NAMES}}
+
+
+if __name__ == "__main__":
+    main(prepare=prepare, ours=ours, hand=hand)
