@@ -21,6 +21,7 @@ class Case:
         at_least: results that our side must reach on the real MovieLens data.
         others: further sides of our own environment, shown beside.
         peers: sides that the other frameworks' environment runs.
+        most_rounds: of a case that is held against itself and takes minutes.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Case:
     at_least: Mapping[str, float] = field(default_factory=dict)
     others: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
+    most_rounds: int | None = None
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -69,7 +71,40 @@ CASES: tuple[Case, ...] = (
         agree={**RANKING, "mrr": 1e-6},
     ),
     Case(
+        "als_search", "als.py", "20-trial ALS search, the same best trial: whole process", 1.10, "wall",
+        agree={"best_trial": 0, "best_value": 1e-6, "trials": 0},
+    ),
+    Case(
+        "trial_overhead", "als.py", "the same: a trial outside fit and evaluation", 2.0, "overhead",
+        agree={"best_trial": 0, "best_value": 1e-6, "trials": 0},
+    ),
+    Case(
+        "mlp_search", "mlp_search.py", "30-trial MLP search, MedianPruner: the search", 0.75,
+        agree={"best_value": 1e-5, "pruned": 0, "trials": 0},
+    ),
+    Case(
+        "als_two_workers", "als.py", "the ALS search, two workers against one process", 0.60, "wall",
+        ours="ours_two", floor="ours", agree={"trials": 0},
+    ),
+    Case(
+        "mlp_two_workers", "mlp_search.py", "the MLP search, two workers against one process", 0.60, "wall",
+        ours="ours_two", floor="ours", agree={"trials": 0},
+    ),
+    Case(
+        "train_table", "train_table.py", "ml-train on a table, one epoch: whole process", 1.15, "wall",
+        agree={"val_loss": 1e-5},
+    ),
+    Case(
+        "als_run", "als.py", "an ALS run, no torch: whole process", 1.25, "wall",
+        ours="ours_run", floor="hand_run", agree={"ndcg_at_10": 1e-6},
+    ),
+    Case("help", "help_commands.py", "--help, the slowest command: processor time", 0.3, floor=None),
+    Case(
         "resnet18_memory", "images.py", "resnet18, digits images: peak memory", 1.25, "rss", "MB",
         agree={"val_acc": 0.03},
+    ),
+    Case(
+        "growth", "growth.py", "a study of 2,000 trials: storage time at the end / at the start", 1.5, "growth", "",
+        floor=None, most_rounds=2,
     ),
 )  # fmt: skip

@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_case(case: Case, n_rounds: int, with_peers: bool, tell: Callable[[str], None]) -> Score:
     """Run all sides of a case in turn, round by round; a case whose sides fail or disagree is given up."""
     score = Score(case, with_peers)
+    n_rounds = min(n_rounds, case.most_rounds or n_rounds)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         prepared = Path(folder)
         try:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,19 +14,28 @@ Side = Callable[[], dict[str, Any]]
 
 
 class Clock:
-    """Tells how long a part of a process takes, also one that it is run through several times."""
+    """Tells how long a part of a process takes, also one that it is run through several times.
+
+    What runs inside of a part that is being counted, or in another thread, is not counted once more.
+    """
 
     def __init__(self) -> None:
+        self._thread, self._runs = threading.get_ident(), False
         self.seconds = 0.0
         self.ends: list[float] = []
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Count the time in this block, and note when it ends."""
+        if self._runs or threading.get_ident() != self._thread:
+            yield
+            return
+        self._runs = True
         started = time.perf_counter()
         try:
             yield
         finally:
+            self._runs = False
             self.ends.append(time.perf_counter())
             self.seconds += self.ends[-1] - started
 

@@ -27,16 +27,15 @@ def prepare() -> dict[str, Any]:
     ratings.write_log()
     splits = load_data(load_config(CONFIG))
     left, values, right = svds(splits.train.matrix().astype(np.float64), FACTORS, random_state=SEED)
-    factors = {"user_factors": left * values, "item_factors": right.T}
     pairs = {"train": splits.train, "val": splits.val}
     arrays: dict[str, Any] = {
         f"{side}_{name}": getattr(part, side).astype(np.int64)
         for name, part in pairs.items()
         for side in ("users", "items")
     }
-    np.savez(
-        "factors.npz", **arrays, **{name: np.ascontiguousarray(each, np.float32) for name, each in factors.items()}
-    )
+    factors = {"user_factors": left * values, "item_factors": right.T}
+    arrays |= {name: np.ascontiguousarray(each, np.float32) for name, each in factors.items()}
+    np.savez("factors.npz", **arrays)
     return {}
 
 
