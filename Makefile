@@ -63,7 +63,7 @@ bench: $(STAMP) ## Measure ours beside scripts by hand: make bench ARGS="--case 
 
 bench-peers: $(UV) ## Install the other frameworks into .tools/peers, for make bench ARGS=--peers
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) --no-python-downloads .tools/peers
-	$(UV) pip install --quiet --python .tools/peers --requirements benchmarks/requirements-peers.txt
+	$(UV) pip install --quiet --python .tools/peers --requirements benchmarks/requirements-peers.txt --overrides benchmarks/overrides-peers.txt
 
 lint: $(STAMP) ## Check style and formatting
 	$(BIN)/ruff check .

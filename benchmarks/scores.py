@@ -58,6 +58,13 @@ def disagreements(case: Case, found: Mapping[str, Measured]) -> list[str]:
                 problems.append(
                     f"{key}: {case.ours} {ours[key]!r}, {case.floor} {floor[key]!r}: they should agree to {tolerance:g}"
                 )
+    for side in [each for each in found if each not in (case.ours, case.floor)]:
+        for key, tolerance in case.near.items():
+            other = found[side].result[key]
+            if not _agree(ours[key], other, tolerance):
+                problems.append(
+                    f"{key}: {case.ours} {ours[key]!r}, {side} {other!r}: they should agree to {tolerance:g}"
+                )
     if ours.get("data") == "movielens":
         problems += [
             f"{key}: {ours[key]!r} should be at least {least}"

@@ -22,7 +22,7 @@ CONFIG: dict[str, Any] = {
     "training": {"num_epochs": EPOCHS, "num_threads": 1},
     "metric": "val_ndcg_at_10",
 }
-SEARCH = {
+SEARCH: dict[str, Any] = {
     "study_name": STUDY,
     "storage": "sqlite:///studies.db",
     "n_trials": N_TRIALS,
@@ -93,7 +93,10 @@ def _epochs(
 
 
 def ours(workers: int | None = None) -> dict[str, Any]:
-    """Search by the config."""
+    """Search by the config; what a first trial imports is imported before."""
+    import implicit.cpu.als  # noqa: F401
+    import optuna  # noqa: F401
+
     import mlframework
     from mlframework.learners.implicit import ImplicitLearner
     from mlframework.search import loop
@@ -119,6 +122,7 @@ def ours_two() -> dict[str, Any]:
 
 def hand() -> dict[str, Any]:
     """Search as one would by hand with Optuna: reported every epoch, the best factors of each trial kept until the end."""
+    import implicit.cpu.als  # noqa: F401
     import numpy as np
     import optuna
 
@@ -126,8 +130,8 @@ def hand() -> dict[str, Any]:
     train, held = ratings.read_and_split(FRACTION, FRACTION, SEED)
     evaluate, learning, searching = ratings.Ndcg(train, held), Clock(), Clock()
     best_of_all, kept = -1.0, None
+    study = optuna.create_study(study_name=STUDY, storage=SEARCH["storage"], direction="maximize")
     with searching.running():
-        study = optuna.create_study(study_name=STUDY, storage=SEARCH["storage"], direction="maximize")
         for place in range(N_TRIALS):
             study.sampler = optuna.samplers.TPESampler(seed=_seed(place))
             trial = study.ask()

@@ -107,9 +107,60 @@ def hand() -> dict[str, Any]:
     return _found(an_epoch(ends), best)
 
 
+def deepctr() -> dict[str, Any]:
+    """Train with deepctr-torch: its DeepFM without the deep part, which has an FM and linear weights."""
+    import time
+
+    import numpy as np
+    import torch
+    from deepctr_torch.callbacks import Callback
+    from deepctr_torch.inputs import SparseFeat
+    from deepctr_torch.models import DeepFM
+    from sklearn.metrics import roc_auc_score
+
+    torch.set_num_threads(1)
+    arrays = np.load("ratings.npz")
+    columns = [
+        SparseFeat(name, int(size), embedding_dim=FACTORS)
+        for name, size in zip(("user", "item"), arrays["sizes"], strict=True)
+    ]
+    inputs, val_inputs = (
+        {name: arrays[part][:, place] for place, name in enumerate(("user", "item"))} for part in ("x_train", "x_val")
+    )
+    ends: list[float] = []
+    aucs: list[float] = []
+
+    class Watch(Callback):  # type: ignore[misc]
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            ends.append(time.perf_counter())
+            aucs.append(float(logs["val_auc"]))
+
+    model = DeepFM(
+        columns, columns, dnn_hidden_units=(), init_std=INIT_STD, seed=SEED, l2_reg_linear=0, l2_reg_embedding=0
+    )
+    model.compile(torch.optim.Adam(model.parameters(), LR), "binary_crossentropy", metrics=["auc"])
+    model.metrics["auc"] = roc_auc_score
+    validation = (val_inputs, arrays["y_val"])
+    model.fit(inputs, arrays["y_train"], BATCH, EPOCHS, verbose=0, validation_data=validation, callbacks=[Watch()])
+    return _found(an_epoch(ends), max(aucs))
+
+
+def recbole() -> dict[str, Any]:
+    """Train with RecBole: its FM and trainer, on the same pairs."""
+    import time
+
+    import numpy as np
+    import peers_recbole
+
+    arrays = np.load("ratings.npz")
+    ends: list[float] = []
+    auc = peers_recbole.fit_fm(arrays, BATCH, EPOCHS, FACTORS, LR, SEED, lambda: ends.append(time.perf_counter()))
+    return _found(an_epoch(ends), auc)
+
+
 def _found(seconds: float, auc: float) -> dict[str, Any]:
     return {"seconds": seconds, "val_auc": auc, "data": ratings.kind_of_log()}
 
 
 if __name__ == "__main__":
-    main(prepare=prepare, ours=ours, hand=hand)
+    main(prepare=prepare, ours=ours, hand=hand, deepctr=deepctr, recbole=recbole)

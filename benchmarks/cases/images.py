@@ -137,6 +137,24 @@ def hand(architecture: str) -> dict[str, Any]:
     return {"seconds": an_epoch(ends), "val_acc": best}
 
 
+def peer(framework: str, architecture: str) -> dict[str, Any]:
+    """Train with another framework, from the same loaders."""
+    import torch
+    from torchvision import models
+
+    import peers
+
+    train, val = loaders()
+    torch.manual_seed(SEED)
+    module = models.get_model(architecture, weights=None, num_classes=10)
+    settings = {"lr": LR, "momentum": MOMENTUM}
+    what = peers.Classifier(
+        module, torch.optim.SGD, settings, train.dataset, val.dataset, BATCH, EPOCHS, Shuffled(len(train.dataset))
+    )
+    found = getattr(peers, framework)(what)
+    return {"seconds": found["epoch"], "val_acc": found["val_acc"]}
+
+
 def side(run: Callable[[str], dict[str, Any]], architecture: str) -> Callable[[], dict[str, Any]]:
     """Return a side that trains this architecture."""
     return partial(run, architecture)
@@ -149,4 +167,8 @@ if __name__ == "__main__":
         hand=side(hand, LARGE),
         ours_small=side(ours, SMALL),
         hand_small=side(hand, SMALL),
+        skorch=partial(peer, "skorch", LARGE),
+        lightning=partial(peer, "lightning", LARGE),
+        skorch_small=partial(peer, "skorch", SMALL),
+        lightning_small=partial(peer, "lightning", SMALL),
     )

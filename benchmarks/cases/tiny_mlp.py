@@ -1,5 +1,6 @@
 """A tiny MLP on the 64 features of the digits: batch 32, 20 epochs. What is measured is the fit, validation included."""
 
+from collections.abc import Callable
 from typing import Any
 
 from common import Clock, main
@@ -90,5 +91,39 @@ def hand() -> dict[str, Any]:
     return {"seconds": time.perf_counter() - started, "val_loss": best}
 
 
+def peer(train: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """Train with another framework, from a loader over the same tensors."""
+    import numpy as np
+    import torch
+    from torch import nn
+    from torch.utils.data import TensorDataset
+
+    import peers
+
+    arrays = {name: torch.from_numpy(each) for name, each in np.load("digits.npz").items()}
+    train_set, val_set = (TensorDataset(arrays[f"x_{name}"], arrays[f"y_{name}"]) for name in ("train", "val"))
+    torch.manual_seed(SEED)
+    width = arrays["x_train"].shape[1]
+    module = nn.Sequential(
+        nn.Linear(width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 10)
+    )
+    found = train(peers.Classifier(module, torch.optim.Adam, {"lr": LR}, train_set, val_set, BATCH, EPOCHS))
+    return {"seconds": found["fit"], "val_loss": found["val_loss"]}
+
+
+def skorch() -> dict[str, Any]:
+    """Train with skorch."""
+    import peers
+
+    return peer(peers.skorch)
+
+
+def lightning() -> dict[str, Any]:
+    """Train with Lightning."""
+    import peers
+
+    return peer(peers.lightning)
+
+
 if __name__ == "__main__":
-    main(prepare=prepare, ours=ours, hand=hand)
+    main(prepare=prepare, ours=ours, hand=hand, skorch=skorch, lightning=lightning)
