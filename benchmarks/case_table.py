@@ -22,6 +22,7 @@ class Case:
         near: results that further sides must have in common with ours, and how far they may be apart: they draw other numbers.
         others: further sides of our own environment, shown beside.
         peers: sides that the other frameworks' environment runs.
+        runs_of: the case of the same sides whose runs it looks at, where that is run, too.
         most_rounds: of a case that is held against itself and takes minutes.
     """
 
@@ -39,6 +40,7 @@ class Case:
     others: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
     most_rounds: int | None = None
+    runs_of: str | None = None
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -78,7 +80,7 @@ CASES: tuple[Case, ...] = (
         agree={"best_trial": 0, "best_value": 1e-6, "trials": 0},
     ),
     Case(
-        "trial_overhead", "als.py", "the same: a trial outside fit and evaluation", 2.0, "overhead",
+        "trial_overhead", "als.py", "the same: a trial outside fit and evaluation", 2.0, "overhead", runs_of="als_search",
         agree={"best_trial": 0, "best_value": 1e-6, "trials": 0},
     ),
     Case(
@@ -103,7 +105,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case("help", "help_commands.py", "--help, the slowest command: processor time", 0.3, floor=None),
     Case(
-        "resnet18_memory", "images.py", "resnet18, digits images: peak memory", 1.25, "rss", "MB",
+        "resnet18_memory", "images.py", "resnet18, digits images: peak memory", 1.25, "rss", "MB", runs_of="resnet18",
         agree={"val_acc": 0.03},
     ),
     Case(

@@ -40,8 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.print(text, markup=False)
 
         for number, case in enumerate(cases, 1):
-            score = run_case(case, options.rounds, options.peers, partial(tell, number))
-            scores.append(score)
+            source = next((score for score in scores if score.case.name == case.runs_of), None)
+            if source is not None:
+                scores.append(score_of(case, source))
+            else:
+                scores.append(run_case(case, options.rounds, options.peers, partial(tell, number)))
     console.print(table_of(scores))
     for score in scores:
         for problem in score.problems:
@@ -49,6 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_results(scores, options.results)
     console.print(f"written: {options.results}")
     return 0 if all(score.is_met for score in scores) else 1
+
+
+def score_of(case: Case, source: Score) -> Score:
+    """Score a case by the runs of another that has the same sides."""
+    score = Score(case)
+    score.problems += [problem for problem in source.problems if not source.rounds]
+    for found in source.rounds:
+        score.add(found)
+    return score
 
 
 def run_case(case: Case, n_rounds: int, with_peers: bool, tell: Callable[[str], None]) -> Score:

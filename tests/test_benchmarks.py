@@ -47,6 +47,8 @@ def test_every_case_of_the_table_has_its_script_and_sides(suite: ModuleType) -> 
         missing = {"prepare", *case.sides} - sides_of(BENCHMARKS / "cases" / case.script)
         assert not missing, f"{case.name}: {case.script} has no {missing}"
         assert case.floor is None or case.agree, f"{case.name}: nothing says that its sides do the same"
+        source = next((each for each in suite.CASES if each.name == case.runs_of), case)
+        assert (case.script, case.ours, case.floor) == (source.script, source.ours, source.floor), case.name
         assert not (case.peers or case.others) or case.near, f"{case.name}: nothing says what its peers come to"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from common import Epochs, an_epoch, main, quick
 
-EPOCHS, BATCH, SIZE, LR, MOMENTUM, SEED = quick(4, 2), 64, 32, 0.01, 0.9, 42
+EPOCHS, BATCH, SIZE, LR, MOMENTUM, SEED = quick(3, 2), 64, 32, 0.01, 0.9, 42
 LARGE, SMALL = "resnet18", "shufflenet_v2_x0_5"
 
 

@@ -79,7 +79,8 @@ def hand() -> dict[str, Any]:
         for epoch, val_loss in enumerate(_losses(arrays, lr, size), 1):
             best = min(best, val_loss)
             trial.report(val_loss, epoch)
-            if trial.should_prune():
+            # What has trained to its end is not stopped any more.
+            if epoch < EPOCHS and trial.should_prune():
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 break
         else:
