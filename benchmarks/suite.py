@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     cases = [case for case in CASES if not options.case or case.name in options.case]
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    scores = []
+    scores: list[Score] = []
     with Progress(*columns, console=console, transient=True) as progress:
         line = progress.add_task("")
 
