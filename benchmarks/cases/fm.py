@@ -150,6 +150,7 @@ def recbole() -> dict[str, Any]:
     import time
 
     import numpy as np
+
     import peers_recbole
 
     arrays = np.load("ratings.npz")
