@@ -11,7 +11,8 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 PLAYGROUND := quickstart
 
-PYTEST = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+# Files in their order: by their number of tests, as xdist has it, the long ones would come last, one after the other.
+PYTEST = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-all soak bench bench-peers lint types format schema notebook docs site pictures clean

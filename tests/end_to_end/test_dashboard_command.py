@@ -53,7 +53,7 @@ def test_the_page_shows_the_study_and_its_best_value(folder: Path) -> None:
             assert found, line + process.stdout.read()
             look_at(found[0], folder)
             process.send_signal(signal.SIGINT)
-            assert (process.wait(20), process.stdout.read()) == (0, "\nended\n")
+            assert (process.wait(90), process.stdout.read()) == (0, "\nended\n")
         finally:
             process.kill()
 

@@ -264,7 +264,6 @@ def test_print_config_trains_nothing_and_is_a_config_itself(ml_train: Callable[.
 HELP = """
 import sys
 from mlframework.cli import train
-from mlframework.training.callbacks import TIMES
 sys.argv = ["ml-train", "--help"]
 try:
     train.main()

@@ -203,6 +203,7 @@ def test_the_table_is_sorted_and_filtered_by_the_keyboard(seen: Seen, report: Re
     page = seen.page
     page.focus("#filter")
     page.keyboard.type("state=complete")
+    page.locator(f"#rows-shown:has-text('{len(report.of('complete'))} of ')").wait_for()
     assert set(column(seen, 2)) == {"complete"}
     assert page.locator("#rows-shown").inner_text() == f"{len(report.of('complete'))} of {len(report.trials)} trials"
     page.keyboard.press("Tab")
@@ -250,6 +251,7 @@ def test_an_axis_can_be_brushed_and_the_table_follows(seen: Seen, report: Report
 def test_the_filter_takes_spaces_and_says_what_it_does_not_understand(seen: Seen, report: Report) -> None:
     def said(text: str) -> str:
         seen.page.fill("#filter", text)
+        seen.page.evaluate("new Promise(go => requestAnimationFrame(() => requestAnimationFrame(go)))")
         return seen.page.locator("#rows-shown[role=status]").inner_text()
 
     every = f"{len(report.trials)} trials"

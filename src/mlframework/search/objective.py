@@ -283,7 +283,7 @@ def _commit(study: OpenStudy, lease: Lease, trial: Trial, outcome: Outcome) -> N
         study.leases.renew(lease)
 
 
-def _tell(study: Study, trial: Trial, outcome: Outcome, worked: float | None) -> None:
+def _tell(study: Study, trial: Trial, outcome: Outcome, worked: float | None = None) -> None:
     from optuna.trial import TrialState
 
     state: TrialState = TrialState[outcome.state]

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from mlframework.config.wording import COMMAND_LINE, Wording
 from mlframework.errors import ConfigError, Problem
 from mlframework.registry import unknown
-from mlframework.search.resources import Resources
 
 if TYPE_CHECKING:
     from mlframework.search.loop import SearchEnd
     from mlframework.search.objective import Watcher
     from mlframework.search.read import ReadConfig
+    from mlframework.search.resources import Resources
     from mlframework.search.study import OpenStudy
     from mlframework.search.training_run import LoadSplits
     from mlframework.search.workers.job import Launcher
@@ -75,6 +75,8 @@ class Workers:
     @property
     def threads(self) -> int | None:
         """Threads of a training where the config does not say; None: this machine's are shared out."""
+        from mlframework.search.resources import Resources
+
         return None if self.launcher == "local" else Resources().cpu
 
     def check(self, read: ReadConfig) -> None:
@@ -113,6 +115,8 @@ class Workers:
 def resources_of(read: ReadConfig) -> Resources:
     """Return what each worker reserves."""
     assert read.config.search is not None
+    from mlframework.search.resources import Resources
+
     return read.config.search.resources or Resources()
 
 

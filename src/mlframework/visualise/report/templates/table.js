@@ -128,13 +128,16 @@ const Trials = (() => {
   table.append(body);
   document.getElementById("trials-table").append(table);
   // Who types fast is answered once a frame, and not once a key.
-  let asked = false;
-  input.addEventListener("input", () => {
+  let answered = false, waiting = false;
+  function answer() {
     limit = STEP;
-    if (asked) return;
-    asked = true;
-    requestAnimationFrame(() => { asked = false; show(); });
-  });
+    waiting = answered;
+    if (waiting) return;
+    answered = true;
+    show();
+    requestAnimationFrame(() => { answered = false; if (waiting) answer(); });
+  }
+  input.addEventListener("input", answer);
   document.getElementById("unfilter").addEventListener("click", () => { input.value = ""; limit = STEP; show(); input.focus(); });
   more.addEventListener("click", () => { limit += STEP; show(); });
   all.addEventListener("click", () => { limit = Infinity; show(); });
