@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mlframework
@@ -216,3 +217,24 @@ def test_what_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'mlframework' has no attribute 'tunr'"):
         mlframework.tunr  # noqa: B018
     assert set(mlframework.__all__) <= set(dir(mlframework))
+
+
+@pytest.mark.parametrize("config", [[1], None, 3.5])
+def test_what_is_no_config_is_said(config: Any) -> None:
+    with pytest.raises(
+        ConfigError, match="config: should be a file, a mapping of settings, or what load_config returned"
+    ):
+        mlframework.train(config)
+
+
+def test_values_of_numpy_are_taken_as_numbers_or_refused_by_name(tmp_path: Path, planted: dict[str, Any]) -> None:
+    tree = planted["mlp classification"]
+    read = mlframework.load_config(
+        {**tree, "optimizer": {"type": "adam", "lr": np.float64(0.25)}, "name": np.str_("a")}
+    )
+    assert (read.optimizer.lr, type(read.optimizer.lr), type(read.name)) == (0.25, float, str)
+    with pytest.raises(
+        ConfigError, match=r"optimizer\.lr: should be a plain value that YAML can write, got .*0\.5.*float32"
+    ):
+        mlframework.train({**tree, "optimizer": {"type": "adam", "lr": np.float32(0.5)}})
+    assert not list(tmp_path.rglob("config.yaml"))

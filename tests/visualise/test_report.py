@@ -149,7 +149,7 @@ def test_a_running_study_has_a_page(tmp_path: Path) -> None:
     study.ask().report(0.4, 1)
     page = report(study, tmp_path)
     assert "3 trials: 2 complete, 1 running" in page.html
-    assert page.part("curves").data.charts[0].summary.startswith("Curves of 2 finished, 1 running")
+    assert page.part("curves").data.charts[0].summary.startswith("Curves of 2 finished, 1 unfinished trials")
 
 
 EVIL = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>{{ 7*7 }}"

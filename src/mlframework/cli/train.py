@@ -53,7 +53,7 @@ def _parser() -> Parser:
     )  # fmt: skip
     parser.add_argument(
         "--profile", action="store_true",
-        help="also tell where the time goes, and write a trace of an epoch into the run's folder profile/",
+        help="also tell where the time of the training goes (not of --mode final's second one), and write a trace of an epoch",
     )  # fmt: skip
     tracking.add_options(parser)
     find_lr.add_options(parser)
@@ -223,6 +223,9 @@ def _resume(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None
     epochs, folds = final_epochs(run), marked_folds(run)
     done = run.read_result()
     if done is not None and _is_finished(run):
+        if arguments.profile:
+            what = f"{run.path} is finished: there is nothing left to profile; train its config anew: --config {run.config}"
+            raise ConfigError([Problem("ml-train", "--profile", what)])
         console.out().print(
             f"{run.path} is finished already: {done['metric']} {done['value']} at epoch {done['best_epoch']}"
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from operator import attrgetter
+from collections import defaultdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -35,11 +36,18 @@ class OperationTracer:
         self._profile.export_chrome_trace(str(file))
         averages = self._profile.key_averages()
         on_gpu = sum(each.self_device_time_total for each in averages)
-        cost = attrgetter("self_device_time_total" if on_gpu else "self_cpu_time_total")
-        total = sum(map(cost, averages)) or 1.0
-        first = sorted(averages, key=cost, reverse=True)[:_SHOWN]
-        named = ", ".join(f"{each.key.removeprefix('aten::')} {cost(each) / total:.0%}" for each in first)
-        return [self._on(on_gpu), f"operations by their own time: {named}"]
+        costs = {each.key: each.self_device_time_total for each in averages} if on_gpu else self._on_processor()
+        total = sum(costs.values()) or 1.0
+        first = sorted(costs, key=costs.__getitem__, reverse=True)[:_SHOWN]
+        named = ", ".join(f"{name.removeprefix('aten::')} {costs[name] / total:.0%}" for name in first)
+        return [self._on(on_gpu), f"costliest operations of {len(costs)}, by their own time: {named}"]
+
+    def _on_processor(self) -> dict[str, float]:
+        """Return the time of each operation: its calls times their median, since one call that had to wait proves nothing."""
+        calls: dict[str, list[float]] = defaultdict(list)
+        for event in self._profile.events():
+            calls[event.name].append(event.self_cpu_time_total)
+        return {name: len(each) * median(each) for name, each in calls.items()}
 
     def _on(self, busy: float) -> str:
         """Return what it was computed on; of a GPU also which share of the time it was busy, `busy` in microseconds."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from datetime import date
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from mlframework.config.wording import PYTHON
@@ -71,14 +72,40 @@ def read_any(
 
 
 def _source(config: str | Path | Mapping[str, Any] | ConfigFile) -> str | Document:
+    from pydantic import BaseModel
+
     from mlframework.config.yaml import Document
 
     if isinstance(config, str | Path):
         return str(config)
     if isinstance(config, Mapping):
-        return Document(dict(config))
+        return Document(_plain(config))
+    if not isinstance(config, BaseModel):
+        what = f"should be a file, a mapping of settings, or what load_config returned, got {config!r} ({type(config).__name__})"
+        raise ConfigError([Problem("", "config", what)])
     # What was written, and no defaults: some of those mean nothing beside other settings.
     return Document(config.model_dump(exclude_unset=True))
+
+
+def _plain(value: Any, path: tuple[str, ...] = ()) -> Any:
+    """Return a tree in types that YAML can write: a run's config is written before it is trained.
+
+    Raises:
+        ConfigError: a value that YAML can't write.
+    """
+    if isinstance(value, Mapping):
+        return {key: _plain(inner, (*path, str(key))) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner, (*path, str(number))) for number, inner in enumerate(value)]
+    for kind in (bool, int, float, str):  # NumPy's float64 is a float, too, and its str_ a str
+        if isinstance(value, kind):
+            return kind(value)
+    if value is None or isinstance(value, date):
+        return value
+    if isinstance(value, PurePath):
+        return str(value)
+    what = f"should be a plain value that YAML can write, got {value!r} ({type(value).__name__})"
+    raise ConfigError([Problem("", ".".join(path), what)])
 
 
 def require_search(read: ReadConfig) -> None:

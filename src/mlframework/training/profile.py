@@ -148,11 +148,12 @@ class Profile:
         measured = self._traced if self._traced - first < 2 else self._traced - 1
         times = self._times[measured]
         self.summary = [
-            f"epoch {measured}: {_time(times.whole)}; {_shares(times)}",
+            f"epoch {measured}: {_time(times.whole)}; {_shares(times)}"
+            + ("; tracing it made it slower" if measured == self._traced and self._operations else ""),
             f"training: {learner.n_examples:,} examples in {_time(times.of('train'))}, "
             f"{learner.n_examples / max(times.of('train'), 1e-9):,.0f} a second; evaluation {_time(times.of('evaluate'))}",
             *_steps(times),
-            *self._operations,
+            *self._operations,  # of the traced epoch
             f"memory: at most {_peak():,.0f} MB of this process",
             *_advice(times),
             f"trace of epoch {self._traced}: {self._trace_file} (open it at https://ui.perfetto.dev, or in TensorBoard "

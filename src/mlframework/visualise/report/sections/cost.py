@@ -106,7 +106,8 @@ def saved_by_pruning(over: Sequence[TrialRecord]) -> str:
     usual = median(units(record) for record in complete)
     spent = sum(units(record) for record in pruned)
     saved = sum(max(0.0, usual - units(record)) for record in pruned)
-    pace = _seconds(over) / max(1, sum(units(record) for record in over))
+    # The median: a first trial also has the time in which libraries are loaded.
+    pace = median([record.seconds / units(record) for record in over if record.seconds and units(record)] or [0.0])
     share = saved / (saved + sum(units(record) for record in over))
     names = "folds or repeats" if in_parts else "epochs"
     return (

@@ -109,14 +109,17 @@ def curves(source: Source) -> Drawn | None:
     counts = [
         (len(data.complete) + len(data.best), "finished"),
         (len(data.pruned), "pruned"),
-        (len(data.running), "running"),
+        (len(data.running), "unfinished"),
     ]
     said = ", ".join(f"{count} {word}" for count, word in counts if count)
+    n_curves = sum(count for count, _ in counts)
     best = f" The best, trial {data.best[0].number}, is best at epoch {data.best_epoch}." if data.best else ""
     last = _last_epoch(data)
+    trials = "trial" if n_curves == 1 else "trials"
+    front = "The best is in front, with a star at its best epoch. " if data.best else ""
     return Drawn("", [
-        Chart("curves", f"{data.metric} epoch by epoch", f"Curves of {said} trials.{best}{last}", figure,
-              "The best is in front, with a star at its best epoch; a cross is where a trial was stopped.", 460)
+        Chart("curves", f"{data.metric} epoch by epoch", f"Curves of {said} {trials}.{best}{last}",
+              figure, f"{front}A cross is where a trial was stopped.", 460)
     ])  # fmt: skip
 
 

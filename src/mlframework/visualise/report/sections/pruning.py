@@ -71,7 +71,9 @@ def compute(source: Source) -> PruningData:
         if name in ("none", ""):
             raise Absent("The study was searched without a pruner: every trial could train to its end.")
         raise Absent(
-            f"{name} has stopped no trial: every one could train to its end, or was judged too late to be stopped."
+            f"{name} has stopped no trial. A pruner compares with trials that have ended: the first ones it lets train."
+            if not source.view.complete
+            else f"{name} has stopped no trial: every one could train to its end, or was judged too late to be stopped."
         )
     steps = Counter(max(trial.intermediate_values, default=0) for trial in pruned)
     return PruningData(
@@ -104,10 +106,12 @@ def _judged(source: Source, steps: Counter[int]) -> str:
     """Say how well the values of the epoch at which most were stopped foretell the final ones."""
     if not steps:
         return ""
-    step = steps.most_common(1)[0][0]
+    step, count = steps.most_common(1)[0]
+    others = [other for other, as_many in steps.items() if as_many == count and other != step]
     numbers = {record.number for record in source.ranked}
     told = tells([trial for trial in source.view.complete if trial.number in numbers], step)
-    at = f"Most were stopped after epoch {step}."
+    most = "Most were stopped" if 2 * count > sum(steps.values()) else "More were stopped than elsewhere"
+    at = f"As many were stopped after epoch {step} as anywhere." if others else f"{most} after epoch {step}."
     if told is None:
         return f"{at} Too few finished trials reported there to say how well that epoch foretells the end."
     how = "well" if told >= _TELLS_WELL else "roughly" if told >= _TELLS else "hardly"
