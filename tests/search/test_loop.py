@@ -663,3 +663,29 @@ def test_no_test_row_can_be_reached_from_what_a_search_holds() -> None:
     search(replace(study, spec=replace(study.spec, plan=Looking())), _load, Watched())
     assert looked_at == [(True, False)] * 3
     assert holds_any(everything, test_rows), "a search that were given the test split would have been found out"
+
+
+def test_the_files_of_a_study_take_a_tenth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, written = 100.0, []
+
+    def write(study: Any) -> None:
+        nonlocal now
+        now += 2
+        written.append(now)
+
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now)
+    monkeypatch.setattr(loop, "write_outputs", write)
+    study: Any = None
+    pace = loop._Pace()
+    for seconds in (0, 1, 18, 0.5):  # after so many seconds a trial ends
+        now += seconds
+        with loop.outputs_written(study, pace):
+            pass
+    assert written == [102]
+    now += 1
+    pace.catch_up(study)  # nothing is left to train: what was put off is written
+    pace.catch_up(study)
+    assert written == [102, 124.5]
+    with pytest.raises(KeyError), loop.outputs_written(study, pace):
+        raise KeyError
+    assert written == [102, 124.5, 126.5]

@@ -99,9 +99,12 @@ def is_dead(lease: Lease, now: float) -> bool:
 
 def is_gone(lease: Lease) -> bool:
     """Whether a lease was let go, or its process is known to be gone."""
-    if lease.expires <= 0:
-        return True
-    host, namespace, pid, started, _ = lease.owner.split("|")
+    return lease.expires <= 0 or _is_lost(lease.owner)
+
+
+def _is_lost(owner: str) -> bool:
+    """Whether a process is known to be gone."""
+    host, namespace, pid, started, _ = owner.split("|")
     if (host, namespace) != _here() or not namespace or not started:
         return False
     return _start_time(int(pid)) != started
@@ -139,7 +142,13 @@ class Leases:
             now = time.time()
             # After an outage all leases may have run out: the living get time to renew theirs.
             may_be_late = self._patience.outage_within(self._seconds)
-            dead = [lease for lease in leases if is_gone(lease) or (lease.expires <= now and not may_be_late)]
+            # A long study has thousands of leases, and few processes.
+            lost = {owner for owner in {lease.owner for lease in leases} if _is_lost(owner)}
+            dead = [
+                lease
+                for lease in leases
+                if lease.expires <= 0 or lease.owner in lost or (lease.expires <= now and not may_be_late)
+            ]
             still_open = unfinished() if dead else set()
             for lease in dead:
                 if lease.trial is None or lease.trial in still_open:

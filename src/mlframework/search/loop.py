@@ -20,6 +20,7 @@ from mlframework.search.study import OpenStudy
 from mlframework.search.training_run import LoadSplits, trainer_of_configs
 
 _PAUSE = 0.5  # seconds between two looks at what others still train
+_SHARE = 0.1  # of the time that goes to the files of a study at most: they are of all its trials, so each takes longer
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ def search(study: OpenStudy, load: LoadSplits, watcher: Watcher) -> SearchEnd:
 def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEnd:
     """Run trials until the study has all that it may have, and each of them is finished.
 
-    Where others train the last ones, they are waited for: should one of them die, its trial is gone on with here. After
-    every trial the best config and the results are written, so that a search can be ended at any time.
+    Where others train the last ones, they are waited for: should one of them die, its trial is gone on with here. The best
+    config and the results are written after a trial, where that takes no more than a tenth of the time, and at the end.
 
     Raises:
         TrainingError: so many trials failed one after the other that the search can't work.
@@ -52,6 +53,7 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
     timeout = study.spec.timeout
     mine: int | None = None
     waiting: set[int] = set()
+    pace = _Pace()
     known = {trial.number for trial in study.trials() if trial.state.is_finished()}
     while timeout is None or time.monotonic() - started < timeout:
         with translated(study.spec.storage):
@@ -59,11 +61,12 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
             pending = study.leases.pending(study.unfinished) if lease is None else []
         if lease is not None:
             waiting = set()
-            with outputs_written(study):
+            with outputs_written(study, pace):
                 _check_ground(study, lease)
                 mine = run_place(study, lease, trainer, watcher)
-            refuse_hopeless(study, known)
+                refuse_hopeless(study, known)
         elif pending:
+            pace.catch_up(study)
             waiting = _wait(waiting, {each.place for each in pending}, watcher)
         else:
             records = write_outputs(study)
@@ -100,16 +103,45 @@ def _ends_with(study: OpenStudy, mine: int | None) -> bool:
     return mine is None or last is None or last.number == mine
 
 
+class _Pace:
+    """How often a study's files are written."""
+
+    def __init__(self) -> None:
+        self._next, self._is_behind = 0.0, False
+
+    def write(self, study: OpenStudy) -> None:
+        """Write them, unless they were written so lately that it would take too much of the time."""
+        began = time.monotonic()
+        self._is_behind = began < self._next
+        if not self._is_behind:
+            write_outputs(study)
+            ended = time.monotonic()
+            self._next = ended + (ended - began) / _SHARE
+
+    def catch_up(self, study: OpenStudy) -> None:
+        """Write what was not written then."""
+        if self._is_behind:
+            self.write(study)
+
+
 @contextmanager
-def outputs_written(study: OpenStudy) -> Iterator[None]:
-    """Write all that stands in the study's folder at the end of a block, also where it raises: that is then what is said."""
+def outputs_written(study: OpenStudy, pace: _Pace | None = None) -> Iterator[None]:
+    """Write all that stands in the study's folder at the end of a block, also where it raises: that is then what is said.
+
+    Args:
+        study: whose folder it is.
+        pace: of a block that comes again and again, and after which it is written in any case; None: always.
+    """
     try:
         yield
     except BaseException:
         with suppress(MlframeworkError):
             write_outputs(study)
         raise
-    write_outputs(study)
+    if pace is None:
+        write_outputs(study)
+    else:
+        pace.write(study)
 
 
 def write_outputs(study: OpenStudy) -> list[TrialRecord]:
