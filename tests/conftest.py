@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,10 @@ from mlframework.experiment import ExperimentConfig
 
 # The commands set it, too: waiting threads that spin slow parallel tests down tenfold.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# A job in the background ignores SIGINT, and so would every command that a test ends as Ctrl-C does.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A first example may import scikit-learn or torch: that takes longer than any deadline. CI draws the same examples.
 settings.register_profile("mlframework", deadline=None, derandomize="CI" in os.environ)

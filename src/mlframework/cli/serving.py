@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import sys
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from mlframework.cli import console
 from mlframework.errors import ConfigError, Problem
@@ -58,6 +60,16 @@ def _taken(port: int) -> str | None:
         except OSError as error:
             return (error.strerror or str(error)).lower()
     return None
+
+
+def leave() -> NoReturn:
+    """End this process at once, after what was printed is out.
+
+    A thread that still answers a browser may be importing libraries; an orderly end could wait for it for ever.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def stay(what: str, address: str, serves: Callable[[], bool] = lambda: True) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from mlframework.cli import console
-from mlframework.cli.serving import HOST, free_port, stay
+from mlframework.cli.serving import HOST, free_port, leave, stay
 from mlframework.errors import ConfigError, MissingExtraError, Problem
 
 USUAL_PORT = 8080
@@ -56,7 +56,8 @@ def show(arguments: argparse.Namespace) -> None:
     with make_server(HOST, port, looked_at(wsgi(storage)), _Server, _Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        stay(f"{what} in optuna-dashboard", f"http://{HOST}:{port}/{page}", thread.is_alive)
+        if stay(f"{what} in optuna-dashboard", f"http://{HOST}:{port}/{page}", thread.is_alive):
+            leave()
 
 
 def name_objectives(storage: Any) -> None:
