@@ -194,6 +194,7 @@ def is_whole(server: Server, experiment: str, n_trials: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_answers_that_get_lost_and_a_line_that_is_cut(here: Path, server: Server, line: Line) -> None:
     """The training comes to what it comes to without MLflow, and MLflow has everything afterwards, nothing twice."""
 

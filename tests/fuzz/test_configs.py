@@ -11,7 +11,7 @@ from support.fuzzing import Fuzzer, config_texts, is_short
 from support.mutations import configs
 
 TEXTS = config_texts()
-SHORT, LONG = 40, int(os.environ.get("FUZZ_CONFIGS", "500"))
+SHORT, LONG = 25, int(os.environ.get("FUZZ_CONFIGS", "500"))
 
 
 def _fuzz(fuzzer: Fuzzer, examples: int) -> str:

@@ -14,7 +14,7 @@ from PIL import Image
 from support.fuzzing import Fuzzer
 from support.mutations import damaged
 
-SHORT, LONG = 25, int(os.environ.get("FUZZ_DATA_FILES", "200"))
+SHORT, LONG = 15, int(os.environ.get("FUZZ_DATA_FILES", "200"))
 IMAGES = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "bmp": "BMP", "webp": "WEBP", "tif": "TIFF", "ppm": "PPM"}
 CONFIG = """
 name: fuzzed
