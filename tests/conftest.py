@@ -59,6 +59,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                     terminalreporter.write_line(f"{report.nodeid}: {value}")
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the present one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """scikit-learn's 1,797 handwritten digits as a folder of images; not to be written into."""
@@ -121,6 +128,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tree]:
         "mlp classification": {**common, **sgd, "data": kinds, "model": mlp},
         "mlp regression": {**common, **sgd, "data": values, "model": mlp},
         "image classifier": {**common, **sgd, "data": images, "model": {"architecture": "shufflenet_v2_x0_5"}},
+        "small cnn": {**common, **sgd, "data": images, "model": {"architecture": "small_cnn", "channels": 4}},
         "fm classification": {**common, **adam, "data": kinds, "model": {"architecture": "fm", **machine}},
         "fm regression": {
             **common, **adam, "data": {**ratings, "task": "regression"}, "model": {"architecture": "fm", **machine},

@@ -18,24 +18,18 @@ from mlframework.runs import RunDir, read_json
 
 sys.path.append(str(Path(__file__).parent))
 
+from support.running import command
 from support.searches import tree, write_config, write_table
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def _command(module: Any, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["command", *words])
-    module._main()
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def test_train_is_ml_train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_config()
-    _command(train_command, monkeypatch, "--config", str(path), "--lr", "0.02")
+    command(train_command, monkeypatch, "--config", str(path), "--lr", "0.02")
     capsys.readouterr()
     run = train(path, lr=0.02)
     assert capsys.readouterr().out == ""
@@ -51,7 +45,7 @@ def test_train_is_ml_train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 def test_search_is_ml_search(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_config()
-    _command(search_command, monkeypatch, "--config", str(path), "--study-name", "command")
+    command(search_command, monkeypatch, "--config", str(path), "--study-name", "command")
     capsys.readouterr()
     result = search(path, study_name="python")
     assert capsys.readouterr().out == ""
@@ -62,11 +56,11 @@ def test_search_is_ml_search(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert train(result.best_config).value == result.best_value
 
 
-def test_the_best_trials_are_confirmed_as_by_the_command(
+def test_the_best_trials_are_confirmed_as_by_thecommand(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_config({"search.confirm": {"top_k": 2, "seeds": 3}})
-    _command(search_command, monkeypatch, "--config", str(path), "--study-name", "command")
+    command(search_command, monkeypatch, "--config", str(path), "--study-name", "command")
     capsys.readouterr()
     result = search(path, study_name="python", progress=True)
     lines = [line for line in capsys.readouterr().out.splitlines() if ", seed " in line]

@@ -16,6 +16,7 @@ from PIL import Image
 from mlframework.cli import init_config
 from mlframework.cli.init_config import default_name
 from mlframework.data.samples import write_breast_cancer, write_diabetes, write_digits
+from mlframework.models.small_cnn import SmallCnn
 from mlframework.search.read import ReadConfig, read_config
 
 COMMAND = [sys.executable, "-c", "from mlframework.cli.init_config import main; main()"]
@@ -395,6 +396,17 @@ def test_a_model_for_tables_may_be_a_factorization_machine(here: Path) -> None:
     read = read_config("configs/t_config.yaml", {})
     assert (read.config.model.architecture, read.config.optimizer.type) == ("fm", "adam")
     assert read.config.search is not None and "model.hidden_size" not in read.config.search.search_space
+
+
+def test_the_small_network_for_images_gets_its_own_settings_and_searches_them(here: Path) -> None:
+    photos = write_photos(here / "photos", {"a": 12, "b": 12}, 16)
+    code, shown = asked([str(photos), "--optuna"], "\nsmall_cnn\n\n\n\n")
+    assert code == 0, shown
+    read = read_config("configs/photos_config.yaml", {})
+    assert isinstance(read.config.model, SmallCnn) and read.config.model.channels == 32
+    assert (
+        read.config.search is not None and {"model.channels", "model.dropout"} <= read.config.search.search_space.keys()
+    )
 
 
 def test_end_of_input_is_an_interrupt_that_writes_nothing(here: Path) -> None:

@@ -1,8 +1,6 @@
 """Advice about torchrun and workers leads somewhere: whoever follows it arrives."""
 
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,19 +10,13 @@ from mlframework.cli import train as train_command
 from mlframework.config import yaml
 from mlframework.errors import ConfigError
 from mlframework.runs import read_json
+from support.running import command
 from support.searches import write_config
 
 DISTRIBUTED = {"training.trainer_type": "distributed"}
 
 
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def command(module: Any, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["ml-command", *words])
-    module._main()
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def test_workers_of_a_distributed_training_are_refused_with_two_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:

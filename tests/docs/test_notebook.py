@@ -45,21 +45,36 @@ def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("notebook")
+FEWER = {'"n_trials": 30': '"n_trials": 12', '"num_epochs": 20': '"num_epochs": 8', '"seeds": 5': '"seeds": 3'}
+"""What the notebook says, and what is as true and quicker."""
 
 
-@pytest.fixture(scope="module")
-def ran(folder: Path) -> nbformat.NotebookNode:
-    """The notebook, run in `folder`."""
+@pytest.fixture(scope="module", params=[FEWER, pytest.param({}, marks=pytest.mark.slow)], ids=["fewer", "whole"])
+def played(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[nbformat.NotebookNode, Path]:
+    """The notebook, run, and the folder in which it was: with fewer trials, epochs and seeds, or as it stands."""
     if PROGRAM is None:
         pytest.skip("there is no Chromium or Chrome to draw the pictures")
     notebook = nbformat.read(SCRIPT.NOTEBOOK, as_version=4)
     for cell in code(notebook):
         cell.outputs = []
+    for stands, fewer in request.param.items():
+        (cell,) = (each for each in code(notebook) if stands in each.source)
+        cell.source = cell.source.replace(stands, fewer)
+    folder = tmp_path_factory.mktemp("notebook")
     SCRIPT.run(notebook, folder)
-    return notebook
+    return notebook, folder
+
+
+@pytest.fixture
+def ran(played: tuple[nbformat.NotebookNode, Path]) -> nbformat.NotebookNode:
+    return played[0]
+
+
+@pytest.fixture
+def folder(played: tuple[nbformat.NotebookNode, Path]) -> Path:
+    return played[1]
 
 
 def test_every_plot_is_a_picture(ran: nbformat.NotebookNode) -> None:

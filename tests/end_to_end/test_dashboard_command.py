@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
@@ -87,8 +88,10 @@ def test_a_journal_is_shown_and_nothing_but_notes_is_changed(folder: Path, monke
 
     monkeypatch.chdir(folder)
     monkeypatch.setattr(dashboard, "stay", stay)
+    before = threading.enumerate()
     run_command(monkeypatch, "--storage journal:///studies.log")
     assert len(seen) == 1
+    assert not [each for each in threading.enumerate() if each not in before and "serve_forever" in each.name]
 
 
 def use(address: str, folder: Path) -> None:

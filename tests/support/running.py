@@ -1,4 +1,4 @@
-"""Installed commands, run as a person runs them."""
+"""Commands, run as a person runs them: the installed ones, or their functions in this process."""
 
 import os
 import subprocess
@@ -7,9 +7,18 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 PROGRAMS = Path(sys.executable).parent
 PATIENCE = 300  # seconds after which something that has to happen is said not to have happened
+
+
+def command(module: Any, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    """Run a module of mlframework.cli in this process; what it raises comes out."""
+    monkeypatch.setattr(sys, "argv", ["ml-command", *words])
+    module._main()
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,10 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
+BUTTON = ".plot .modebar button[tabindex='0']"
+"""The button of a chart that the Tab key comes to: it is so a moment after the chart is drawn."""
+
+
 def stops(seen: Seen) -> list[int]:
     """Return in how many places of each chart the Tab key stops."""
     found: list[int] = seen.page.evaluate(
@@ -81,6 +85,8 @@ def test_every_page_is_light_and_dark_for_everybody(browser: Browser, pages: dic
     with opened(browser, pages[kind].as_uri()) as seen:
         page = seen.page
         page.wait_for_selector(DRAWN)
+        if kind != "predictions":  # whose charts are small, and have no buttons
+            page.wait_for_selector(BUTTON)
         sections = page.evaluate("[...document.querySelectorAll('main > section')].map(each => each.id)")
         assert len(sections) == len(set(sections)) >= 3
         assert page.evaluate("[...document.querySelectorAll('nav a')].map(a => a.hash.slice(1))") == sections
@@ -100,8 +106,9 @@ def test_the_arrows_go_from_one_button_of_a_chart_to_the_next(browser: Browser, 
         page = seen.page
         page.wait_for_selector(DRAWN)
         focused = "document.activeElement.dataset.title"
+        page.wait_for_selector(BUTTON)
         names = page.evaluate("[...document.querySelectorAll('.plot .modebar button')].map(each => each.dataset.title)")
-        page.focus(".plot .modebar button[tabindex='0']")
+        page.focus(BUTTON)
         visited = [page.evaluate(focused)]
         for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "ArrowLeft", "ArrowLeft"):
             page.keyboard.press(key)

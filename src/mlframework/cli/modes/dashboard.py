@@ -56,8 +56,11 @@ def show(arguments: argparse.Namespace) -> None:
     with make_server(HOST, port, looked_at(wsgi(storage)), _Server, _Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        if stay(f"{what} in optuna-dashboard", f"http://{HOST}:{port}/{page}", thread.is_alive):
-            leave()
+        try:
+            if stay(f"{what} in optuna-dashboard", f"http://{HOST}:{port}/{page}", thread.is_alive):
+                leave()
+        finally:
+            server.shutdown()  # a loop whose socket is closed under it would take a whole core
 
 
 def name_objectives(storage: Any) -> None:
