@@ -6,7 +6,7 @@ Trials and `ml-train --cross-validate` use the same plans.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from mlframework.data.splits import Splits
 from mlframework.experiment import ExperimentConfig, train
@@ -58,6 +58,14 @@ class Evaluation:
             "seconds": round(sum(run.seconds for run in self.runs), 3),
             "folds": [run.value for run in self.runs],
         }
+
+
+@runtime_checkable
+class Restoring(Protocol):
+    """What a report may offer as well: to be told of the epochs before a resume."""
+
+    def restored(self, values: Mapping[int, float]) -> None:
+        """Take the values of epochs by number that were reported before a kill, or were to be."""
 
 
 class Plan(Protocol):
@@ -223,8 +231,10 @@ class _Reporting:
         self._guarding.before_save()
 
     def on_start(self, learner: Learner, history: History) -> None:
-        """Report the last epoch before a resume: its checkpoint may have been all that was saved of it."""
+        """Report the epochs before a resume: their checkpoint may have been all that was saved of them."""
         if history.records:
+            if isinstance(self._report, Restoring):
+                self._report.restored({each.epoch: history.value(each) for each in history.records[:-1]})
             self.on_epoch(learner, history)
 
     def on_epoch(self, learner: Learner, history: History) -> None:

@@ -232,23 +232,25 @@ def search(
     from mlframework.search.tracking import tracked
     from mlframework.search.workers.launch import Workers, search_as
 
-    group = Workers.asked_for(workers, launcher, ray_address, storage_proxy, PYTHON)
-    read = read_any(config, overrides, group.at_once, group.threads, _OWN)
-    require_search(read)
-    group.check(read)
-    study = open_search(read, resume, add_trials, accept_data_change)
-    if progress:
-        sys.stdout.write("".join(f"{line}\n" for line in (*study.news, *resume_plan(study).lines())))
-    with tracked(study, read.config.tracking, read.config.name, "the same search with resume=True") as told:
-        end = search_as(study, read, group, load, told(watcher_of(study, progress)))
-        spec = study.spec
-        require_best(end.records, spec.goal)
-        assert read.config.search is not None
-        if end.why == "done" and read.config.search.confirm is not None:
-            from mlframework.search.confirming import confirm
-            from mlframework.search.lines import RetrainingLines
+    asked = Workers.asked_for(workers, launcher, ray_address, storage_proxy, PYTHON)
+    with asked.prepared() as group:
+        read = read_any(config, overrides, group.at_once, group.threads, _OWN)
+        require_search(read)
+        group.check(read)
+        group.prepare_for(read)
+        study = open_search(read, resume, add_trials, accept_data_change)
+        if progress:
+            sys.stdout.write("".join(f"{line}\n" for line in (*study.news, *resume_plan(study).lines())))
+        with tracked(study, read.config.tracking, read.config.name, "the same search with resume=True") as told:
+            end = search_as(study, read, group, load, told(watcher_of(study, progress)))
+            spec = study.spec
+            require_best(end.records, spec.goal)
+            assert read.config.search is not None
+            if end.why == "done" and read.config.search.confirm is not None:
+                from mlframework.search.confirming import confirm
+                from mlframework.search.lines import RetrainingLines
 
-            confirm(study, read.config.search.confirm, load, RetrainingLines(spec.metric, progress))
+                confirm(study, read.config.search.confirm, load, RetrainingLines(spec.metric, progress))
     chosen = pick(spec, end.records)
     assert chosen is not None  # there is a best one
     return Study(

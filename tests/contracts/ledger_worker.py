@@ -15,9 +15,10 @@ import optuna
 
 from mlframework.search.lease import Leases
 from mlframework.search.ledgers import open_ledger
+from mlframework.search.mirror import Mirror
 from mlframework.search.objective import Outcome, _tell
 from mlframework.search.places import open_trial
-from mlframework.search.storage import open_storage
+from mlframework.search.storage import open_storage, patient
 
 url, name, count, n_places = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -26,7 +27,7 @@ for _ in range(count - 1):  # forked: so the imports are paid for once
     if os.fork() == 0:
         break
 storage = open_storage(url)
-study = optuna.load_study(study_name=name, storage=storage)
+study = optuna.load_study(study_name=name, storage=Mirror(patient(storage, url, 0)))
 leases = Leases(open_ledger(storage, study._study_id), seconds=600)
 
 
@@ -42,7 +43,7 @@ def wait() -> None:
 
 def unfinished() -> set[int]:
     """Return the trials that are not finished."""
-    return {trial.number for trial in study.get_trials(deepcopy=False) if not trial.state.is_finished()}
+    return {trial.number for trial in storage.get_all_trials(study._study_id) if not trial.state.is_finished()}
 
 
 barrier.wait(60)

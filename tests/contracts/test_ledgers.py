@@ -23,9 +23,10 @@ from mlframework.errors import LeaseLost
 from mlframework.plans import Evaluation
 from mlframework.search.lease import Heartbeat, Lease, Leases, Ledger, owner_of_this_process
 from mlframework.search.ledgers import open_ledger
+from mlframework.search.mirror import Mirror
 from mlframework.search.objective import Outcome, _tell
 from mlframework.search.places import open_trial
-from mlframework.search.storage import open_storage
+from mlframework.search.storage import open_storage, patient
 
 WORKER = Path(__file__).with_name("ledger_worker.py")
 ELSEWHERE = "another-host-boot|pid:[4026531836]|1234|567|0a1b2c3d"
@@ -43,7 +44,8 @@ class Kept:
     @cached_property
     def study(self) -> optuna.Study:
         """Optuna's study, made when it is first asked for."""
-        return optuna.create_study(study_name=self.name, storage=self.storage)
+        mirror: Any = Mirror(patient(self.storage, self.url, 0))
+        return optuna.create_study(study_name=self.name, storage=mirror)
 
     def ledger(self) -> Ledger:
         """Return the study's ledger, as another worker in this process opens it."""
@@ -60,7 +62,8 @@ class Kept:
 
     def unfinished(self) -> set[int]:
         """Return the numbers of the trials that are not finished."""
-        return {trial.number for trial in self.study.get_trials() if not trial.state.is_finished()}
+        trials = self.storage.get_all_trials(self.study._study_id)
+        return {trial.number for trial in trials if not trial.state.is_finished()}
 
     def claim(self, n_places: int = 10, leases: Leases | None = None) -> Lease | None:
         """Claim a place as another worker."""

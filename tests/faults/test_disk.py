@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from support.faults import (
 from support.forked import Ended, Forker, nothing
 from support.searches import write_config
 
-SAVE = "mlframework.training.checkpoint:Checkpoints.save"
+SAVE = "mlframework.training.checkpoint:Checkpoints._write"
 TELL, JUDGE = "mlframework.search.objective:_tell", "mlframework.search.objective:judge"
 
 __all__ = ["disk"]
@@ -120,7 +121,8 @@ def assert_refused(ended: Ended, *parts: str) -> None:
 def assert_intact(storage: str) -> None:
     """The storage has no damage, and nothing lies half-written beside it."""
     if storage == SQLITE and Path("studies.db").exists():
-        with sqlite3.connect("studies.db") as connection:
+        # A connection that is left open keeps a file's room after the file is gone.
+        with closing(sqlite3.connect("studies.db")) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     if storage == JOURNAL:
         assert all(json.loads(line)["op_code"] >= 0 for line in Path("studies.log").read_bytes().splitlines())
@@ -131,12 +133,11 @@ def assert_intact(storage: str) -> None:
 
 EPOCH_2 = N_EPOCHS + 2  # of trial 1
 APPEND, SCALARS = (
-    "mlframework.experiment:append_line",
+    "mlframework.training.metrics_file:append_line",
     "mlframework.training.tracking.tensorboard:TensorBoardWriter.scalars",
 )
-LAST_PT = (
-    f"{STUDY}/trial_0001/checkpoints/last.pt: cannot be written: the disk is full; make room, then go on with --resume"
-)
+# The checkpoint, or what is written beside it: whichever finds the disk full first.
+NO_ROOM = "cannot be written: the disk is full; make room, then go on with --resume"
 METRICS = (
     f"{STUDY}/trial_0001/metrics.jsonl: cannot be written: the file would be larger than this system allows; raise"
 )
@@ -149,7 +150,7 @@ LINES = (
 # At which call the disk is full, or which file may not grow any more; the storage, the message, epochs left to the resume.
 SLOW = pytest.mark.slow
 MOMENTS = [
-    pytest.param(SAVE, EPOCH_2, None, SQLITE, LAST_PT, 2, id="checkpoint"),
+    pytest.param(SAVE, EPOCH_2, None, SQLITE, NO_ROOM, 2, id="checkpoint"),
     pytest.param(
         APPEND,
         EPOCH_2,
@@ -205,8 +206,8 @@ def test_wherever_the_room_ends_the_search_can_go_on(
         refused += 1
         assert_refused(ended, "cannot be")
         assert "--resume" in ended.err or "try again" in ended.err
+        clear()  # SQLite needs some room itself to read what a full disk has left it
         assert_intact(storage)
-        clear()
         again = ml_search("--resume")
         assert (again.code, results()) == (0, undisturbed), (room, ended, again)
         for path in disk.iterdir():
@@ -321,7 +322,7 @@ def test_a_folder_that_is_removed_while_the_search_goes_on(
 ) -> None:
     write_config(changes())
     fault = partial(remove, removed)
-    said = "checkpoints: cannot be written: its folder was removed meanwhile; go on with --resume"
+    said = "cannot be written: its folder was removed meanwhile; go on with --resume"
     assert_refused(ml_search(prepare=partial(at_call, SAVE, EPOCH_2, fault)), said)
     assert not removed.exists(), "it does not come back without what was in it"
     assert ml_search("--resume").code == 0

@@ -28,9 +28,14 @@ def searching(n_workers: int = 2, **changes: Any) -> Running:
 
 
 def workers_of(search: Running) -> list[int]:
-    """Return the processes of a search's workers."""
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(search.process.pid)], capture_output=True, text=True)
-    return [int(pid) for pid in listed.stdout.split()]
+    """Return the processes of a search's workers, which are forked of its nursery."""
+    return [worker for nursery in children_of(search.process.pid) for worker in children_of(nursery)]
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    return [int(child) for child in listed.stdout.split()]
 
 
 def is_there(pid: int) -> bool:

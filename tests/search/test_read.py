@@ -211,7 +211,8 @@ def test_an_option_may_name_a_setting_that_the_hyperparameters_bring(read: Read)
         ({"mlp": {"optimizer.lr": -1}}, "h.json: optimizer.lr: should be greater than 0, got -1"),
         (
             {"mlp": {"optimizer.lrr": 1}},
-            "h.json: optimizer.lrr: unknown key; did you mean 'lr'? (known here: lr, beta1, beta2, eps, type, weight_decay)",
+            "h.json: optimizer.lrr: unknown key; did you mean 'lr'? "
+            "(known here: lr, beta1, beta2, eps, fused, type, weight_decay)",
         ),
         ([], "h.json: should hold a JSON object, got list; ml-search writes it"),
     ],

@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ def clear() -> None:
 
 def no_longer_than(pattern: str, more: int = 10) -> None:
     """Let no file of this process grow beyond what the largest of these has, and a few bytes."""
+    for thread in threading.enumerate():
+        if thread.name == "checkpoint":  # what is on its way already is not meant
+            thread.join()
     size = max(path.stat().st_size for path in Path().glob(pattern)) + more
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
@@ -63,8 +67,9 @@ def put_file(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder."""
-    shutil.rmtree(path)
+    """Remove a folder, into which the process may be writing at this moment."""
+    while path.exists():
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def count_epochs(path: Path) -> None:

@@ -89,21 +89,23 @@ class Rounds:
             pass
 
     def _kill(self) -> None:
-        """Kill a worker, the parent, or all of them at once."""
+        """Kill a worker, the parent, what workers are forked of, or all of them at once."""
         assert self._parent is not None
         started = [event for event in self.events() if event["event"] == "worker"]
         workers = list(
             {event["number"]: event["pid"] for event in started if event["parent"] == self._parent.pid}.values()
         )
+        nursery = next(event["nursery"] for event in reversed(started) if event["parent"] == self._parent.pid)
         victims = {
             "worker": [self._random.choice(workers)],
             "parent": [self._parent.pid],
+            "nursery": [nursery],
             "all": [self._parent.pid, *workers],
-        }[self._random.choice(["worker", "worker", "worker", "parent", "all"])]
+        }[self._random.choice(["worker", "worker", "worker", "parent", "nursery", "all"])]
         for victim in victims:
             with suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
-                self.counts.kills["parent" if victim == self._parent.pid else "worker"] += 1
+                self.counts.kills[{self._parent.pid: "parent", nursery: "nursery"}.get(victim, "worker")] += 1
         if self._parent.pid in victims:
             self._parent.wait(30)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlframework.errors import LeaseLost, MlframeworkError, StorageError
@@ -38,7 +39,8 @@ class Position:
     """How far a trial has come.
 
     Attributes:
-        steps: how many values it has reported.
+        steps: how many values it has reported, or will report again as it goes on from its run folder: those of its last
+            moment before a kill.
         saved: how many epochs its run folder has, those of all folds.
         folder: what tells that folder from one on another machine; None before there is one.
     """
@@ -50,15 +52,18 @@ class Position:
     @classmethod
     def of(cls, frozen: FrozenTrial, run: RunDir) -> Position:
         """Return the position of a trial."""
-        files = [run.metrics, *run.path.glob("*/metrics.jsonl")]
-        saved = sum(path.read_bytes().count(b"\n") for path in files if path.is_file())
+        own, *parts = (_lines(path) for path in (run.metrics, *run.path.glob("*/metrics.jsonl")))
         written = run.config.stat().st_mtime_ns if run.config.is_file() else None
-        return cls(len(frozen.intermediate_values), saved, written)
+        return cls(max(len(frozen.intermediate_values), own), own + sum(parts), written)
 
     def is_beyond(self, entry: Mapping[str, Any]) -> bool:
         """Whether something was won since an attempt began; what another machine's folder has, nobody knows here."""
         same_folder = self.folder == entry["folder"]
         return bool(self.steps > entry["steps"] or (same_folder and self.saved > entry["saved"]))
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
 def first_attempt(lease: Lease) -> list[Entry]:
@@ -90,6 +95,8 @@ class Attempts:
         self._policy: FaultPolicy = study.spec.faults
         self._run = study.spec.folder.trial(trial.number)
         self._saved = 0
+        self.has_won = False
+        """Whether a value was reported since the attempt began: the first one is written at once, so that all know."""
 
     def begin(self) -> Fault | None:
         """Begin an attempt where a former owner left the trial; returns why it has failed, where that is settled now."""
@@ -150,6 +157,7 @@ class Attempts:
             now = Position.of(self._frozen(), self._run)
             self._saved = now.saved
             entries.append(_entry(now, self._lease))
+            self.has_won = False
         self._write(entries)
         return again
 

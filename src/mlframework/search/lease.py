@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from mlframework.errors import LeaseLost
 from mlframework.search.patience import Patience
 
 RENEWALS_PER_LEASE = 4
+_SETTLES = 32  # leases after which those of the trials that are over are told from the others
 _SOON = 1.0  # seconds until a beat that failed is tried again
 
 
@@ -52,8 +53,8 @@ class Lease:
 class Ledger(Protocol):
     """Keeps the leases of one study. Each method that writes returns whether it was the first to do so."""
 
-    def read(self) -> list[Lease]:
-        """Return the lease in force of each place, in order."""
+    def read(self, first: int = 0) -> list[Lease]:
+        """Return the lease in force of each place, in order, from a first place on."""
 
     def insert(self, lease: Lease) -> bool:
         """Claim a place that nobody has claimed."""
@@ -123,6 +124,8 @@ class Leases:
         self._ledger, self._seconds = ledger, seconds
         self._patience = patience or Patience(0, "")
         self._owner = owner_of_this_process()
+        # The first places of the study, as far as their trials are over: what their leases say will not change.
+        self._settled: list[Lease] = []
 
     def claim(self, n_places: int, unfinished: Callable[[], set[int]]) -> Lease | None:
         """Return a place to work at, or None where all are done or being worked at.
@@ -138,7 +141,7 @@ class Leases:
 
     def _claim(self, n_places: int, unfinished: Callable[[], set[int]]) -> Lease | None:
         while True:
-            leases = self._ledger.read()
+            leases = self._ledger.read(len(self._settled))
             now = time.time()
             # After an outage all leases may have run out: the living get time to renew theirs.
             may_be_late = self._patience.outage_within(self._seconds)
@@ -149,29 +152,43 @@ class Leases:
                 for lease in leases
                 if lease.expires <= 0 or lease.owner in lost or (lease.expires <= now and not may_be_late)
             ]
-            still_open = unfinished() if dead else set()
+            still_open = unfinished() if dead or len(leases) >= _SETTLES else set()
+            n_before = len(self._settled)
+            if dead or len(leases) >= _SETTLES:
+                self._settle(leases, still_open)
             for lease in dead:
                 if lease.trial is None or lease.trial in still_open:
                     taken = replace(lease, token=lease.token + 1, owner=self._owner, expires=now + self._seconds)
                     if self._ledger.replace(taken):
                         return taken
-            if len(leases) >= n_places:
+            n_claimed = n_before + len(leases)
+            if n_claimed >= n_places:
                 return None
-            fresh = Lease(len(leases), 0, self._owner, now + self._seconds, None)
+            fresh = Lease(n_claimed, 0, self._owner, now + self._seconds, None)
             if self._ledger.insert(fresh):
                 return fresh
 
+    def _settle(self, leases: Sequence[Lease], still_open: Collection[int]) -> None:
+        """Take note of the next places whose trials are over: they need not be read again."""
+        for lease in leases:
+            if lease.trial is None or lease.trial in still_open:
+                return
+            self._settled.append(lease)
+
+    def _read(self) -> list[Lease]:
+        return [*self._settled, *self._ledger.read(len(self._settled))]
+
     def all(self) -> list[Lease]:
         """Return the lease in force of each place, in order."""
-        return self._ledger.read()
+        return self._read()
 
     def places(self) -> int:
         """Return how many places were claimed so far."""
-        return len(self._patience(self._ledger.read))
+        return len(self._patience(self._read))
 
     def pending(self, unfinished: Callable[[], set[int]]) -> list[Lease]:
         """Return the leases of places whose trial is not finished, or not yet made; see `claim` for `unfinished`."""
-        leases = self._patience(self._ledger.read)
+        leases = self._patience(self._read)
         still_open = unfinished()
         return [lease for lease in leases if lease.trial is None or lease.trial in still_open]
 

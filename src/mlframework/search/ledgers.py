@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlframework.search.lease import Lease, Ledger
+from mlframework.search.mirror import behind
 from mlframework.search.patience import PatientStorage
 from mlframework.search.proxy import ProxyLedger
 
@@ -58,10 +59,11 @@ class DatabaseLedger:
             except (OperationalError, ProgrammingError):
                 raise error from None
 
-    def read(self) -> list[Lease]:
-        """Return the lease in force of each place, in order."""
+    def read(self, first: int = 0) -> list[Lease]:
+        """Return the lease in force of each place, in order, from a first place on."""
         columns = self._table.c
-        query = self._table.select().where(columns.study_id == self._study_id).order_by(columns.place)
+        own = (columns.study_id == self._study_id, columns.place >= first)
+        query = self._table.select().where(*own).order_by(columns.place)
         with self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return [Lease(row.place, row.token, row.owner, row.expires, row.trial) for row in rows]
@@ -125,8 +127,8 @@ class JournalLedger:
     def __init__(self, storage: BaseStorage, study_id: int) -> None:
         self._storage, self._study_id = storage, study_id
 
-    def read(self) -> list[Lease]:
-        """Return the lease in force of each place, in order."""
+    def read(self, first: int = 0) -> list[Lease]:
+        """Return the lease in force of each place, in order, from a first place on."""
         # A copy: the storage goes on filling the same dict, from the heartbeat's thread as well.
         attributes = dict(self._storage.get_study_system_attrs(self._study_id))
         winners: dict[tuple[int, int], str] = {}
@@ -137,7 +139,7 @@ class JournalLedger:
         for (place, token), owner in sorted(winners.items()):
             state = attributes[_state_key(place, token, owner)]
             in_force[place] = Lease(place, token, owner, state["expires"], state["trial"])
-        return [in_force[place] for place in sorted(in_force)]
+        return [in_force[place] for place in sorted(in_force) if place >= first]
 
     def insert(self, lease: Lease) -> bool:
         """Claim a place that nobody has claimed."""
@@ -177,10 +179,11 @@ def read_leases(study: Study) -> list[Lease]:
     from optuna.storages import JournalStorage
     from sqlalchemy import inspect
 
-    if isinstance(study._storage, JournalStorage):
-        return JournalLedger(study._storage, study._study_id).read()
-    # A database stands behind a cache, which has no engine.
-    engine: Engine | None = getattr(getattr(study._storage, "_backend", study._storage), "engine", None)
+    storage = behind(study._storage)
+    if isinstance(storage, JournalStorage):
+        return JournalLedger(storage, study._study_id).read()
+    # A database stands behind a cache of Optuna's, which has no engine.
+    engine: Engine | None = getattr(getattr(storage, "_backend", storage), "engine", None)
     if engine is None or not inspect(engine).has_table(_TABLE):
         return []
     return DatabaseLedger(engine, study._study_id).read()
@@ -190,6 +193,7 @@ def open_ledger(storage: BaseStorage, study_id: int) -> Ledger:
     """Return the ledger that suits a storage."""
     from optuna.storages import GrpcStorageProxy, JournalStorage, RDBStorage
 
+    storage = behind(storage)
     if isinstance(storage, JournalStorage):
         return JournalLedger(storage, study_id)
     if isinstance(storage, GrpcStorageProxy):

@@ -10,6 +10,7 @@ from mlframework.search.cleaning import clean
 from mlframework.search.failed_trials import refuse_hopeless
 from mlframework.search.interrupted import as_they_stand
 from mlframework.search.lease import Lease
+from mlframework.search.mirror import behind
 from mlframework.search.objective import Trainer, Watcher, run_place
 from mlframework.search.pareto import write_front
 from mlframework.search.patience import PatientStorage
@@ -20,7 +21,7 @@ from mlframework.search.study import OpenStudy
 from mlframework.search.training_run import LoadSplits, trainer_of_configs
 
 _PAUSE = 0.5  # seconds between two looks at what others still train
-_SHARE = 0.1  # of the time that goes to the files of a study at most: they are of all its trials, so each takes longer
+_SHARE = 0.03  # of the time that goes to the files of a study at most: they are of all its trials, so each takes longer
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
     """Run trials until the study has all that it may have, and each of them is finished.
 
     Where others train the last ones, they are waited for: should one of them die, its trial is gone on with here. The best
-    config and the results are written after a trial, where that takes no more than a tenth of the time, and at the end.
+    config and the results are written after a trial, where that takes a small share of the time, and at the end.
 
     Raises:
         TrainingError: so many trials failed one after the other that the search can't work.
@@ -78,7 +79,7 @@ def _check_ground(study: OpenStudy, lease: Lease) -> None:
     """Begin no trial on other data than the study's, or in a storage that is gone; a place that was claimed is let go."""
     try:
         with translated(study.spec.storage):
-            if isinstance(study.study._storage, PatientStorage):  # and not a proxy of one on another machine
+            if isinstance(behind(study.study._storage), PatientStorage):  # and not a proxy of one on another machine
                 require_file(study.spec.storage)
             refuse_data_changed_meanwhile(study.spec.name, study.study, study.spec.space.base)
     except BaseException:

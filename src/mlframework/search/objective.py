@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,19 +11,17 @@ from mlframework.errors import LeaseLost, RunError, Stopped, StorageError, Trial
 from mlframework.plans import Evaluation, Report
 from mlframework.runs import unwritable
 from mlframework.search.attempts import Attempts
-from mlframework.search.audit import Sentence, audit_fraction
 from mlframework.search.draws import Verdict, judge, sampler_of
 from mlframework.search.duplicates import PARTS, REDRAWN, SAME_AS
 from mlframework.search.faults import DISK, FAULT, OUT_OF_MEMORY, Fault, Kind, take_note
-from mlframework.search.goal import Goal, resources
+from mlframework.search.goal import resources
 from mlframework.search.interrupted import WORKED
 from mlframework.search.lease import Heartbeat, Lease
-from mlframework.search.matched import matching_of
+from mlframework.search.mirror import mirror_of
 from mlframework.search.places import open_trial
-from mlframework.search.primary import reporting
-from mlframework.search.pruners import WilcoxonPruner
 from mlframework.search.quiet import quiet_optuna
-from mlframework.search.results import BEST_EPOCH, METRICS, TOOK, VALUE, VALUES, TrialRecord
+from mlframework.search.reports import Reports
+from mlframework.search.results import BEST_EPOCH, METRICS, TOOK, VALUE, VALUES
 from mlframework.search.storage import translated
 from mlframework.search.study import REASON, OpenStudy, SearchSpec
 
@@ -138,6 +136,7 @@ def run_place(study: OpenStudy, lease: Lease, trainer: Trainer, watcher: Watcher
                 return trial.number
     except LeaseLost:
         if trial is not None:
+            mirror_of(study.study).forget(trial._trial_id)
             watcher.trial_lost(trial.number, "taken over by another process; this one lets go of it")
         return None
     except BaseException:
@@ -146,6 +145,7 @@ def run_place(study: OpenStudy, lease: Lease, trainer: Trainer, watcher: Watcher
         with suppress(StorageError), translated(spec.storage):
             if trial is not None:
                 Attempts(study, trial, lease).let_go()
+                mirror_of(study.study).let_go(trial._trial_id)
             study.leases.release(lease)
         raise
 
@@ -157,7 +157,8 @@ def _outcome(
     spec = study.spec
     try:
         with translated(spec.storage), quiet_optuna():
-            params = spec.space.suggest(trial)
+            with mirror_of(study.study).together(trial._trial_id):
+                params = spec.space.suggest(trial)
             verdict = judge(study, trial, lease.place, params)
         if verdict.kind != "train":
             return _untrained(verdict, spec)
@@ -168,7 +169,7 @@ def _outcome(
             return Outcome.of_fault(fault)
         training = trainer(spec, trial.number, params, verdict.seed)
         watcher.trial_started(trial.number, params, training.num_epochs)
-        report = _Reports(study, trial, watcher, heartbeat, attempts, training.last_step)
+        report = Reports(study, trial, watcher, heartbeat, attempts, training.last_step)
         evaluation = attempts.train(training, report, watcher.news)
         return Outcome("COMPLETE", evaluation, spec.goal.measured(evaluation))
     except TrialPruned as pruned:
@@ -208,69 +209,6 @@ def _untrained(verdict: Verdict, spec: SearchSpec) -> Outcome:
     return Outcome("COMPLETE", evaluation, values, verdict.reason, same_as=former.number)
 
 
-class _Reports:
-    """Passes a trial's values to the storage, and ends it where the pruner says so or the lease is lost."""
-
-    def __init__(
-        self, study: OpenStudy, trial: Trial, watcher: Watcher, heartbeat: Heartbeat, attempts: Attempts, last_step: int
-    ) -> None:
-        self._study, self._watcher, self._heartbeat, self._attempts = study, watcher, heartbeat, attempts
-        self._last_step = last_step
-        self._matching = matching_of(study.spec.pruner)
-        spec = study.spec
-        with translated(spec.storage):
-            pruner = study.study.pruner if spec.goal.is_single else spec.pruner.build(spec.num_epochs)
-            fraction = audit_fraction(spec.pruner)
-            self._sentence = Sentence(trial, spec.seed, fraction)
-            self._trial = reporting(study.study, trial, spec.goal, pruner, audits=fraction > 0)
-            self._known = set(study.study._storage.get_trial(trial._trial_id).intermediate_values)
-
-    def before_save(self) -> None:
-        """Keep a worker that was stopped for a while from writing into what is another one's by now."""
-        with translated(self._study.spec.storage):
-            self._heartbeat.check()
-
-    def __call__(self, step: int, value: float, parts: Sequence[float] = (), /) -> None:
-        self.before_save()
-        with translated(self._study.spec.storage):
-            if step not in self._known:
-                self._trial.report(value, step)
-                self._known.add(step)
-            else:
-                self._attempts.reached(step)
-            if parts:
-                self._trial.set_user_attr(PARTS, list(parts))
-            # A trial that has come to its end has nothing left to save, and its best epoch may be an earlier one.
-            condemned = None
-            if step < self._last_step and not self._sentence.is_suspended:
-                condemned = self._behind_on_parts(parts) if parts else self._behind_at(step, value)
-            if condemned is not None and self._sentence.suspend(step, value):
-                condemned = None
-        self._watcher.epoch_ended(self._trial.number, step, value)
-        if condemned is not None:
-            raise TrialPruned(condemned)
-
-    def _behind_at(self, step: int, value: float) -> str | None:
-        """Say why the pruner stops the trial after an epoch."""
-        spec = self._study.spec
-        # What WilcoxonPruner compares are folds or repeats; where there are none it has the epochs.
-        by_parts = spec.plan.n_parts > 1 and isinstance(spec.pruner, WilcoxonPruner)
-        if by_parts or not self._trial.should_prune():
-            return None
-        return f"{spec.metric} {value:.6g} at step {step} is behind the other trials ({spec.pruner.type})"
-
-    def _behind_on_parts(self, parts: Sequence[float]) -> str | None:
-        """Say why the trial is stopped after a fold or a repeat: it is compared with the best one on the same."""
-        spec = self._study.spec
-        by_main = Goal.single(spec.metric, spec.direction)
-        ranked = by_main.ranked(TrialRecord.of(trial) for trial in self._study.trials())
-        rivals = [record for record in ranked if record.parts and record.audited is None]
-        if self._matching is None or not rivals or len(rivals) < self._matching.n_startup_trials:
-            return None
-        best = rivals[0]
-        return self._matching.reason(parts, best.number, best.parts, spec.direction, spec.plan.part, spec.plan.n_parts)
-
-
 def _commit(study: OpenStudy, lease: Lease, trial: Trial, outcome: Outcome) -> None:
     # The last look before: whoever lost the place meanwhile must not tell.
     study.leases.renew(lease)
@@ -287,32 +225,33 @@ def _tell(study: Study, trial: Trial, outcome: Outcome, worked: float | None = N
     from optuna.trial import TrialState
 
     state: TrialState = TrialState[outcome.state]
-    evaluation = outcome.evaluation
+    storage = mirror_of(study)
     try:
-        if worked is not None:
-            trial.set_user_attr(WORKED, worked)
-        if outcome.reason is not None:
-            trial.set_user_attr(REASON, outcome.reason)
-        if outcome.fault is not None:
-            trial.set_user_attr(FAULT, outcome.fault)
-        if outcome.fault == OUT_OF_MEMORY and "memory" not in study._storage.get_trial(trial._trial_id).constraints:
-            trial.set_constraint("memory", 1.0)
-        if outcome.same_as is not None:
-            trial.set_user_attr(SAME_AS, outcome.same_as)
-        if outcome.redrawn is not None:
-            # From here on the place is open again, whoever ends this trial.
-            trial.set_user_attr(REDRAWN, outcome.redrawn)
-        if evaluation is not None:
-            trial.set_user_attr(BEST_EPOCH, evaluation.best_epoch)
-            trial.set_user_attr(METRICS, dict(evaluation.metrics))
-            trial.set_user_attr(TOOK, resources(evaluation.runs))
-            if evaluation.parts:
-                trial.set_user_attr(PARTS, evaluation.parts)
-            if len(outcome.values or {}) > 1:
-                trial.set_user_attr(VALUES, dict(outcome.values or {}))
-                trial.set_user_attr(VALUE, evaluation.value)
-        study.tell(trial, list(outcome.values.values()) if outcome.values is not None else None, state=state)
+        # In one transaction with the end: a trial that is over has all that is told of it.
+        with storage.together(trial._trial_id):
+            for key, value in _marks(outcome, worked).items():
+                trial.set_user_attr(key, value)
+            if outcome.fault == OUT_OF_MEMORY and "memory" not in storage.get_trial(trial._trial_id).constraints:
+                trial.set_constraint("memory", 1.0)
+            study.tell(trial, list(outcome.values.values()) if outcome.values is not None else None, state=state)
     except (ValueError, RuntimeError) as error:
-        if study._storage.get_trial(trial._trial_id).state.is_finished():
+        if storage.get_trial(trial._trial_id).state.is_finished():
             raise LeaseLost(f"trial {trial.number} was finished by another worker") from error
         raise
+
+
+def _marks(outcome: Outcome, worked: float | None) -> dict[str, Any]:
+    """Return the attributes of a trial that ends so."""
+    # From where a trial is marked as redrawn on the place is open again, whoever ends it.
+    told: dict[str, Any] = {
+        WORKED: worked, REASON: outcome.reason, FAULT: outcome.fault, SAME_AS: outcome.same_as, REDRAWN: outcome.redrawn
+    }  # fmt: skip
+    marks: dict[str, Any] = {key: value for key, value in told.items() if value is not None}
+    if (evaluation := outcome.evaluation) is not None:
+        marks |= {BEST_EPOCH: evaluation.best_epoch, METRICS: dict(evaluation.metrics)}
+        marks |= {TOOK: resources(evaluation.runs)}
+        if evaluation.parts:
+            marks[PARTS] = evaluation.parts
+        if len(outcome.values or {}) > 1:
+            marks |= {VALUES: dict(outcome.values or {}), VALUE: evaluation.value}
+    return marks

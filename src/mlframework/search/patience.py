@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mlframework.errors import StorageError
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
+    from optuna.storages import RDBStorage
     from sqlalchemy import Engine
 
 T = TypeVar("T")
@@ -112,8 +112,13 @@ class PatientStorage:
     it has to look first.
     """
 
-    def __init__(self, storage: BaseStorage, engine: Engine, patience: Patience) -> None:
-        self._storage, self.engine, self.patience = storage, engine, patience
+    def __init__(self, database: RDBStorage, patience: Patience) -> None:
+        from optuna.storages import get_storage
+
+        self.database, self.patience = database, patience
+        self.engine: Engine = database.engine
+        # Optuna wraps a database in a cache, which it would not do behind ours.
+        self._storage = get_storage(database)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._storage, name)

@@ -9,6 +9,7 @@ from mlframework.search.attempts import ATTEMPTS, first_attempt
 from mlframework.search.duplicates import PLACE, REDRAWN
 from mlframework.search.head_start import enqueued
 from mlframework.search.lease import Lease
+from mlframework.search.mirror import mirror_of
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -22,13 +23,17 @@ def open_trial(study: Study, lease: Lease) -> Trial:
     """
     from optuna.trial import Trial, TrialState, create_trial
 
-    storage = study._storage
-    bound = [frozen for frozen in study.get_trials(deepcopy=False) if frozen.number == lease.trial]
+    storage = mirror_of(study)
+    # What others have finished or begun is seen before anything is drawn.
+    storage.refresh(study._study_id)
+    trials = study.get_trials(deepcopy=False) if lease.trial is not None else []
+    bound = [frozen for frozen in trials if frozen.number == lease.trial]
     is_open = not bound or REDRAWN in bound[0].user_attrs
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     left = [frozen for frozen in running if frozen.number == lease.trial]
     left += [frozen for frozen in running if is_open and frozen.user_attrs.get(PLACE) == lease.place]
     if left:
+        storage.hold(study._study_id, left[0]._trial_id)
         return Trial(study, left[0]._trial_id)
     if not is_open:
         raise LeaseLost(f"trial {lease.trial} was finished by another worker")

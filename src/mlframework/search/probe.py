@@ -218,7 +218,7 @@ def _save(learner: Learner) -> tuple[float, int]:
     """Return the seconds that a checkpoint takes, and its bytes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "last.pt")
-        seconds = _timed(lambda: learner.codec.dump({"learner": learner.state_dict()}, path))
+        seconds = _timed(lambda: path.write_bytes(learner.codec.encode({"learner": learner.state_dict()})))
         return seconds, path.stat().st_size
 
 

@@ -71,7 +71,7 @@ class StorageProxy:
                 self._ledgers[asked["study"]] = self._open_ledger(asked["study"])
             ledger = self._ledgers[asked["study"]]
         if asked["what"] == "read":
-            return json.dumps([asdict(lease) for lease in ledger.read()]).encode()
+            return json.dumps([asdict(lease) for lease in ledger.read(asked["first"])]).encode()
         write = {"insert": ledger.insert, "replace": ledger.replace, "update": ledger.update}[asked["what"]]
         return json.dumps(write(Lease(**asked["lease"]))).encode()
 
@@ -82,9 +82,9 @@ class ProxyLedger:
     def __init__(self, storage: GrpcStorageProxy, study_id: int) -> None:
         self._call, self._study_id = storage._channel.unary_unary(f"/{_SERVICE}/{_METHOD}"), study_id
 
-    def read(self) -> list[Lease]:
-        """Return the lease in force of each place, in order."""
-        return [Lease(**each) for each in self._ask("read")]
+    def read(self, first: int = 0) -> list[Lease]:
+        """Return the lease in force of each place, in order, from a first place on."""
+        return [Lease(**each) for each in self._ask("read", first=first)]
 
     def insert(self, lease: Lease) -> bool:
         """Claim a place that nobody has claimed."""
@@ -98,8 +98,9 @@ class ProxyLedger:
         """Change a lease that is still in force."""
         return bool(self._ask("update", lease))
 
-    def _ask(self, what: str, lease: Lease | None = None) -> Any:
-        asked = {"study": self._study_id, "what": what, "lease": asdict(lease) if lease is not None else None}
+    def _ask(self, what: str, lease: Lease | None = None, first: int = 0) -> Any:
+        told = asdict(lease) if lease is not None else None
+        asked = {"study": self._study_id, "what": what, "lease": told, "first": first}
         return json.loads(self._call(json.dumps(asked).encode()))
 
 

@@ -88,15 +88,11 @@ def open_storage(url: str) -> BaseStorage:
         return _retried(lambda: _database(address))
 
 
-def patient(storage: BaseStorage, url: str, seconds: float) -> BaseStorage:
+def patient(storage: BaseStorage, url: str, seconds: float) -> BaseStorage | PatientStorage:
     """Return a storage that is waited for while it is away: a database; a file is there or not."""
-    from optuna.storages import RDBStorage, get_storage
+    from optuna.storages import RDBStorage
 
-    if not isinstance(storage, RDBStorage):
-        return storage
-    # Optuna wraps a database in a cache, which it would not do behind ours.
-    waiting: Any = PatientStorage(get_storage(storage), storage.engine, Patience(seconds, masked(url)))
-    return waiting  # type: ignore[no-any-return]
+    return PatientStorage(storage, Patience(seconds, masked(url))) if isinstance(storage, RDBStorage) else storage
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mlframework.config.override import get, override
 from mlframework.data.fingerprint import fingerprint_of
@@ -22,6 +22,7 @@ from mlframework.search.head_start import HeadStart, give
 from mlframework.search.keep import Keep
 from mlframework.search.lease import RENEWALS_PER_LEASE, Leases, Ledger
 from mlframework.search.ledgers import DatabaseLedger, open_ledger
+from mlframework.search.mirror import Mirror, mirror_of
 from mlframework.search.parameters import Scalar
 from mlframework.search.patience import Patience, PatientStorage
 from mlframework.search.pruners import PrunerConfig
@@ -171,9 +172,11 @@ class OpenStudy:
         with translated(self.spec.storage):
             return Record.of(self.study.user_attrs)
 
-    def trials(self) -> list[FrozenTrial]:
-        """Return the trials so far, by number."""
+    def trials(self, lately: bool = False) -> list[FrozenTrial]:
+        """Return the trials so far, by number; `lately`: what others wrote in the last second may be missing."""
         with translated(self.spec.storage):
+            if not lately:
+                mirror_of(self.study).refresh(self.study._study_id)
             return self.study.get_trials(deepcopy=False)
 
     def unfinished(self) -> set[int]:
@@ -206,7 +209,8 @@ def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool, accept_data
     """
     import optuna
 
-    storage = patient(storage, spec.storage, spec.storage_patience)
+    waiting = patient(storage, spec.storage, spec.storage_patience)
+    storage = cast("BaseStorage", Mirror(waiting))
     has_folder = spec.folder.study.exists()
     before = stored_fingerprint(storage, spec.name, spec.storage)
     if before is not None and not resume:
@@ -247,7 +251,7 @@ def open_study(spec: SearchSpec, storage: BaseStorage, resume: bool, accept_data
         study.pruner = _pruner(spec)
         ledger = open_ledger(storage, study._study_id)
         _check_clock(spec, ledger)
-        patience = storage.patience if isinstance(storage, PatientStorage) else Patience(0, "")
+        patience = waiting.patience if isinstance(waiting, PatientStorage) else Patience(0, "")
         leases = Leases(ledger, spec.lease_seconds, patience)
         news += give(study, spec.head_start, spec.space, leases.places())
         n_trials = leases.places() + spec.add_trials if spec.add_trials else spec.n_trials
