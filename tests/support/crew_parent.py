@@ -16,6 +16,7 @@ from mlframework.search.read import read_config
 from mlframework.search.start import open_search
 from mlframework.search.workers.crew import job_of, search_with_workers
 from mlframework.search.workers.job import Job, Post
+from mlframework.search.workers.launch import Workers
 from mlframework.search.workers.local import LocalLauncher, LocalWorker
 
 
@@ -60,7 +61,8 @@ class Watched(LocalLauncher):
     def start(self, job: Job, post: Post) -> LocalWorker:
         """Start one."""
         worker = super().start(job, post)
-        HEARD.write("worker", number=job.number, pid=worker.pid, parent=os.getpid())
+        nursery = 0 if self.nursery is None else self.nursery.pid
+        HEARD.write("worker", number=job.number, pid=worker.pid, nursery=nursery, parent=os.getpid())
         return worker
 
 
@@ -68,7 +70,10 @@ def main() -> None:
     """Search."""
     read = read_config(sys.argv[1], {})
     study = open_search(read, True, 0)
-    end = search_with_workers(study, job_of(study, read), Watched(study.spec.folder), int(sys.argv[2]), HEARD)
+    with Workers(int(sys.argv[2])).prepared() as workers:
+        workers.prepare_for(read)
+        launcher = Watched(study.spec.folder, nursery=workers.nursery)
+        end = search_with_workers(study, job_of(study, read), launcher, workers.count, HEARD)
     HEARD.write("end", why=end.why)
 
 

@@ -3,6 +3,7 @@
 That one never trains: a copy of a process in which torch has run threads would wait for those for ever.
 """
 
+import importlib
 import os
 import pickle
 import signal
@@ -16,6 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PATIENCE = 240  # seconds after which a command is killed
+_LATER = (
+    "alembic.command", "optuna.samplers._tpe.sampler", "optuna.storages._rdb.models", "optuna.storages.journal",
+    "plotly.graph_objects", "polars", "rich.progress", "safetensors.torch", "sklearn.model_selection",
+    "mlframework.cli.progress", "mlframework.cli.search_screen", "mlframework.models.mlp", "mlframework.search.diagnosis",
+    "mlframework.training.tracking.board", "mlframework.training.tracking.pictures", "mlframework.visualise.report.sections",
+)  # fmt: skip
+"""What each command would import anew: up to two seconds of processor time."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +84,8 @@ def serve() -> None:
 
     # What the commands import later on, and the first optimizer of a process.
     assert searches.open_search and torch.optim.SGD([torch.zeros(1, requires_grad=True)])
-    import mlframework.models.mlp
-    import mlframework.training.tracking.board  # noqa: F401
+    for name in _LATER:
+        importlib.import_module(name)
 
     answers = os.fdopen(os.dup(1), "wb")
     mains = {"ml-search": search.main, "ml-train": train.main}

@@ -92,7 +92,7 @@ def _main() -> None:
     if arguments.diagnose is not None:
         diagnose.check(arguments, overrides)
         diagnose.diagnose(arguments.diagnose, arguments.storage)
-        return
+        return None
     if arguments.config is None:
         raise ConfigError([Problem("ml-search", "--config", "is needed: the YAML file with a search: section")])
     if arguments.dry_run:
@@ -110,11 +110,18 @@ def _main() -> None:
     check_options(arguments)
     if (arguments.workers or 1) > 1 or arguments.launcher is not None:
         require_one_process("--workers" if arguments.workers else "--launcher")
-    from mlframework.search.read import print_config, read_config
-
     workers = Workers.asked_for(
         arguments.workers, arguments.launcher or "local", arguments.ray_address, arguments.storage_proxy
     )
+    if arguments.print_config or arguments.dry_run or arguments.compare is not None:
+        return _read_and_search(arguments, overrides, workers)
+    with workers.prepared() as prepared:
+        return _read_and_search(arguments, overrides, prepared)
+
+
+def _read_and_search(arguments: argparse.Namespace, overrides: dict[str, str], workers: Workers) -> None:
+    from mlframework.search.read import print_config, read_config
+
     read = read_config(arguments.config, overrides, at_once=workers.at_once, threads=workers.threads)
     require_search(read)
     if arguments.print_config:
@@ -128,6 +135,7 @@ def _main() -> None:
         run_comparison(read, arguments, _resuming(read, read.config.search.n_trials, arguments))
         return
     workers.check(read)
+    workers.prepare_for(read)
     study = open_search(read, arguments.resume, arguments.add_trials or 0, arguments.accept_data_change)
     _search(read, study, workers, arguments)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import warnings
@@ -18,11 +19,20 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Entry point: the job is the first line of stdin, events are lines of stdout."""
+    """Entry point: the job is the first line of stdin, events are lines of stdout.
+
+    With `--nursery FILE` it is the process of which such ones are forked, which hears its orders there.
+    """
     console.run(_main)
 
 
 def _main() -> None:
+    if sys.argv[1:2] == ["--nursery"]:
+        from mlframework.search.workers.nursery import serve
+
+        if not serve(socket.socket(fileno=int(sys.argv[2]))):
+            return
+        del sys.argv[1:]
     # Whatever prints must not get among the events.
     events = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

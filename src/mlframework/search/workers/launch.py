@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mlframework.config.wording import COMMAND_LINE, Wording
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mlframework.search.resources import Resources
     from mlframework.search.study import OpenStudy
     from mlframework.search.training_run import LoadSplits
+    from mlframework.search.workers.forked import Nursery
     from mlframework.search.workers.job import Launcher
 
 _WITH_RAY = 2  # workers where nobody says how many: a cluster that others use as well is not taken whole
@@ -31,12 +33,14 @@ class Workers:
         launcher: what starts them, a key of `LAUNCHERS`.
         ray_address: of a Ray cluster; None: `RAY_ADDRESS`, or a Ray of its own on this machine.
         storage_proxy: whether they reach the study's database through this process.
+        nursery: of which they are forked, where that is so.
     """
 
     count: int = 1
     launcher: str = "local"
     ray_address: str | None = None
     storage_proxy: bool = False
+    nursery: Nursery | None = field(default=None, compare=False)
 
     @classmethod
     def asked_for(
@@ -66,6 +70,26 @@ class Workers:
     def is_this_process(self) -> bool:
         """Whether there is no need to start any."""
         return self.count == 1 and self.launcher == "local"
+
+    @contextmanager
+    def prepared(self) -> Iterator[Workers]:
+        """Let what this machine's workers import be imported from now on, while this process reads config and data."""
+        if self.is_this_process or self.launcher != "local":
+            yield self
+            return
+        from mlframework.search.workers.forked import Nursery
+
+        nursery = Nursery.where_possible()
+        try:
+            yield replace(self, nursery=nursery)
+        finally:
+            if nursery is not None:
+                nursery.close()
+
+    def prepare_for(self, read: ReadConfig) -> None:
+        """Let that be imported as well which the trainings of a config need."""
+        if self.nursery is not None:
+            self.nursery.prepare(read.config.model.imports)
 
     @property
     def at_once(self) -> int:
@@ -171,7 +195,7 @@ def _problems_with_ray(read: ReadConfig, storage_proxy: bool) -> list[Problem]:
 def _local(study: OpenStudy, read: ReadConfig, workers: Workers) -> Launcher:
     from mlframework.search.workers.local import LocalLauncher, visible_gpus
 
-    return LocalLauncher(study.spec.folder, visible_gpus(read.config.device))
+    return LocalLauncher(study.spec.folder, visible_gpus(read.config.device), workers.nursery)
 
 
 def _ray(study: OpenStudy, read: ReadConfig, workers: Workers) -> Launcher:

@@ -11,14 +11,37 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Protocol
 
 from mlframework.errors import RunError
 from mlframework.runs import writing
 from mlframework.search.folder import StudyFolder
+from mlframework.search.workers.forked import Nursery
 from mlframework.search.workers.job import Event, Gone, Job, Post
 
 _ENDS: Mapping[int, Gone] = {0: "done", 2: "error", 1: "defect", 130: "left", 141: "left", 143: "left"}
+_AS_SAID: Mapping[str, int] = {"end": 0, "error": 2}
+"""Exit code of a worker, of the last that it said, where the process that would know it is gone."""
+
+
+class Process(Protocol):
+    """What `subprocess.Popen` and a forked worker have in common."""
+
+    stdin: IO[bytes] | None
+    stdout: IO[bytes] | None
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+
+    def wait(self) -> int | None:
+        """Wait for its end, and return its exit code; None where nobody knows it."""
+
+    def terminate(self) -> None:
+        """Ask it to leave."""
+
+    def kill(self) -> None:
+        """End it at once."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +51,12 @@ class LocalLauncher:
     Attributes:
         folder: of the study; what workers write to stderr goes into `workers/` there.
         gpus: the GPUs that are shared out among the workers, as CUDA_VISIBLE_DEVICES names them; none where there are none.
+        nursery: of which they are forked; None: each is started anew.
     """
 
     folder: StudyFolder
     gpus: Sequence[str] = ()
+    nursery: Nursery | None = None
 
     def start(self, job: Job, post: Post) -> LocalWorker:
         """Start one.
@@ -45,15 +70,15 @@ class LocalLauncher:
             log.parent.mkdir(parents=True, exist_ok=True)
             file = log.open("ab")
         try:
-            # A session of its own: Ctrl-C reaches the parent alone, which tells all.
-            process = subprocess.Popen(
-                [sys.executable, "-m", "mlframework.cli.worker"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, env=environment, start_new_session=True,
-            )  # fmt: skip
+            process: Process | None = None if self.nursery is None else self.nursery.start(file, environment)
+            if process is None:
+                # A session of its own: Ctrl-C reaches the parent alone, which tells all.
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "mlframework.cli.worker"],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, env=environment, start_new_session=True,
+                )  # fmt: skip
         except OSError as error:
-            raise RunError(
-                f"worker {job.number} can't be started: {error.strerror}; search with fewer --workers"
-            ) from None
+            raise RunError(_no_room(job.number, error.strerror)) from None
         finally:
             file.close()
         return LocalWorker(job, process, post)
@@ -68,7 +93,7 @@ class LocalLauncher:
 class LocalWorker:
     """A process that works."""
 
-    def __init__(self, job: Job, process: subprocess.Popen[bytes], post: Post) -> None:
+    def __init__(self, job: Job, process: Process, post: Post) -> None:
         self._number, self._process, self._post = job.number, process, post
         assert process.stdin is not None and process.stdout is not None
         # The pipe stays open: its end tells the worker that its parent is gone.
@@ -91,13 +116,23 @@ class LocalWorker:
         self._process.kill()
 
     def _listen(self, stream: IO[bytes]) -> None:
+        last = ""
         for line in stream:
             # A line that a kill cut short says nothing.
             with suppress(ValueError):
                 event: Event = json.loads(line)
+                last = event["event"]
                 self._post(self._number, event)
-        how, why = how_it_ended(self._process.wait())
+        code = self._process.wait()
+        if code is None and (failure := getattr(self._process, "failure", None)) is not None:
+            last = "error"
+            self._post(self._number, {"event": last, "kind": "RunError", "message": _no_room(self._number, failure)})
+        how, why = how_it_ended(_AS_SAID.get(last, -signal.SIGKILL) if code is None else code)
         self._post(self._number, {"event": "gone", "how": how, "why": why})
+
+
+def _no_room(number: int, why: str | None) -> str:
+    return f"worker {number} can't be started: {why}; search with fewer --workers"
 
 
 def how_it_ended(code: int) -> tuple[Gone, str]:

@@ -19,6 +19,7 @@ from mlframework.errors import MlframeworkError, RunError
 from mlframework.runs import write_text, writing
 from mlframework.search.ledgers import open_ledger
 from mlframework.search.loop import write_outputs
+from mlframework.search.mirror import behind
 from mlframework.search.proxy import StorageProxy
 from mlframework.search.resources import Resources
 from mlframework.search.storage import file_of
@@ -55,7 +56,8 @@ def ray_launcher(study: OpenStudy, read: ReadConfig, workers: Workers) -> RayLau
 
 
 def _serve(study: OpenStudy, cluster: Cluster) -> StorageProxy:
-    storage = study.study._storage
+    # Not the mirror: what the workers write is not this process's.
+    storage = behind(study.study._storage)
     return StorageProxy(storage, cluster.host(), lambda study_id: open_ledger(storage, study_id))
 
 
