@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from torchvision.transforms import v2
 
+from mlframework.data import augment
 from mlframework.data.augment import AUGMENTATIONS, augmentation
 
 NAMES = [name for name, function in AUGMENTATIONS.items() if function is not None]
@@ -98,3 +100,21 @@ def test_standard_changes_brightness_by_at_most_a_fifth() -> None:
     means = augmented("standard", grey).float().mean(dim=(1, 2, 3))
     assert 77 <= means.min() < 85
     assert 115 < means.max() <= 121  # contrast and saturation leave a grey picture as it is
+
+
+@pytest.mark.parametrize("size", [8, 9, 32, 65])
+def test_light_is_to_the_bit_what_torchvision_makes_of_one_image_after_the_other(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same pictures, and the same random numbers afterwards: a training with it stays what it was."""
+    margin = size // 4
+    shift = 0.1 * size / (size + 2 * margin)
+    affine = v2.RandomAffine(10, translate=(shift, shift), interpolation=v2.InterpolationMode.BILINEAR)
+    one = v2.Compose([v2.Pad(margin, padding_mode="edge"), affine, v2.CenterCrop(size)])
+    images = torch.randint(0, 256, (70, 3, size, size), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    torch.manual_seed(0)
+    expected, state = torch.stack([one(image) for image in images]), torch.get_rng_state()
+    for at_once in (2**23, 30 * 4 * (size + 2 * margin) ** 2, 1):
+        monkeypatch.setattr(augment, "_AT_ONCE", at_once)
+        assert torch.equal(augmented("light", images), expected)
+        assert torch.equal(torch.get_rng_state(), state)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
-from mlframework.errors import DataError, TrainingError
-from mlframework.learners.base import Learner, LearnerSpec, Prediction, Predictor
+from mlframework.errors import TrainingError
+from mlframework.learners.base import Learner, LearnerSpec, Predictor
 from mlframework.metrics import Task
 from mlframework.models.base import ModelSection
+from mlframework.models.images import Channels, image_learner, image_predictor, mean_and_std
 from mlframework.models.torchvision_names import TorchvisionClassifier
-from mlframework.runs import FORMAT, read_json, write_json
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from mlframework.data.images import ImageExamples, ImageFolderConfig
+    from mlframework.data.images import ImageExamples
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
@@ -29,13 +27,16 @@ TRAINED_ON_HALF = ("efficientnet_v2_l", "googlenet", "inception_v3")
 WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 """Whose auxiliary heads are left out: they serve only to train very deep nets without batch normalisation."""
 SMALL_STEM_FAMILIES = ("resnet", "resnext", "wide_resnet")
-_SAMPLE = 2000  # images that the mean and deviation are taken from: enough for three digits
-_AT_ONCE = 32  # of them: all at once would be gigabytes of floats
 
 
 class ImageClassifier(ModelSection):
     """A torchvision classifier."""
 
+    imports: ClassVar[tuple[str, ...]] = (
+        "mlframework.learners.torch",
+        "mlframework.learners.tasks",
+        "torchvision.models",
+    )
     consumes: ClassVar[Mapping[str, tuple[Task, ...]]] = {"image_folder": ("classification",)}
 
     architecture: TorchvisionClassifier
@@ -46,6 +47,10 @@ class ImageClassifier(ModelSection):
     """Dropout on the head; null: as the architecture has it."""
     stem: Literal["imagenet", "small"] = "imagenet"
     """`small`: a 3x3 first convolution without max-pool, for ResNets on images of 64 pixels or less (15 times the work)."""
+
+    channels_last: bool = False
+    """true: the channels of a pixel side by side in memory. That is faster with many networks, slower with some, and changes
+    the last digits: try it."""
 
     @model_validator(mode="after")
     def _fits(self) -> ImageClassifier:
@@ -61,23 +66,9 @@ class ImageClassifier(ModelSection):
         Raises:
             TrainingError: weights that cannot be loaded, or a model that cannot take images of this size.
         """
-        from mlframework.data.augment import augmentation
-        from mlframework.data.batches import Fetch, Normalise, Transformed
-        from mlframework.learners.tasks import classification
-        from mlframework.learners.torch import build_learner, on_device
-
-        spec = on_device(spec)
-        data, splits = cast("ImageFolderConfig", spec.data), spec.splits
-        examples: ImageExamples = splits.train
-        mean, std = self._normalisation(examples)
-        fetches: dict[str, Fetch] = {}
-        for name, part in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
-            if part is not None:
-                augment = augmentation(data.augment, data.image_size) if name == "train" else None
-                fetches[name] = Transformed(_pixels(part, spec.device), augment, Normalise(mean, std, spec.device))
-        task = classification(examples.class_names, examples.targets, spec.settings, spec.device)
-        meta = {"class_names": list(examples.class_names), "image_size": data.image_size, "mean": mean, "std": std}
-        return build_learner(spec, lambda: self.build(len(examples.class_names)), task, fetches, _exporter(meta))
+        return image_learner(
+            spec, lambda n_classes, _image_size: self.build(n_classes), self._normalisation, self.channels_last
+        )
 
     def build(self, n_classes: int) -> nn.Module:
         """Return the module: float (b, 3, h, w) to raw outputs (b, n_classes)."""
@@ -99,116 +90,16 @@ class ImageClassifier(ModelSection):
         _set_head(module, n_classes, self.dropout)
         return module
 
-    def _normalisation(self, examples: ImageExamples) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def _normalisation(self, examples: ImageExamples) -> tuple[Channels, Channels]:
         """Return mean and deviation of each channel: those that the weights were trained with, or those of the images."""
         if not self.pretrained:
-            return _mean_and_std(examples)
+            return mean_and_std(examples)
         return (HALF, HALF) if self.architecture in TRAINED_ON_HALF else (IMAGENET_MEAN, IMAGENET_STD)
 
     def predictor(self, artifacts: Path) -> Predictor:
         """Return the predictor of an exported model."""
-        from safetensors.torch import load_file
-
-        meta = read_json(artifacts / "model_meta.json")
-        module = self.model_copy(update={"pretrained": False}).build(len(meta["class_names"]))
-        module.load_state_dict(load_file(artifacts / "model.safetensors"))
-        return ImagePredictor(module.eval(), meta)
-
-
-class ImagePredictor:
-    """Classifies image files."""
-
-    def __init__(self, module: nn.Module, meta: dict[str, Any]) -> None:
-        self._module, self._meta = module, meta
-        self.class_names: list[str] = meta["class_names"]
-
-    def predict(self, source: str | Path | Sequence[str | Path]) -> list[Prediction]:
-        """Classify image files.
-
-        Args:
-            source: the path of one image, of a folder of images, or a list of paths.
-
-        Raises:
-            DataError: a file is missing or cannot be read.
-        """
-        import torch
-
-        from mlframework.data.batches import Normalise
-        from mlframework.data.image_files import decode_image
-
-        paths = _image_paths(source)
-        normalise = Normalise(tuple(self._meta["mean"]), tuple(self._meta["std"]), "cpu")
-        found: list[Prediction] = []
-        for start in range(0, len(paths), 64):
-            pixels = np.stack([decode_image(path, self._meta["image_size"]) for path in paths[start : start + 64]])
-            with torch.inference_mode():
-                probabilities = self._module(normalise(torch.from_numpy(pixels))).softmax(dim=1).numpy()
-            found += [classified(self.class_names, row) for row in probabilities]
-        return found
-
-
-def classified(class_names: Sequence[str], probabilities: np.ndarray[Any, Any]) -> Prediction:
-    """Return the prediction that a row of probabilities (n_classes,) makes."""
-    by_name = {name: float(value) for name, value in zip(class_names, probabilities, strict=True)}
-    return Prediction(class_names[int(probabilities.argmax())], by_name)
-
-
-def _image_paths(source: str | Path | Sequence[str | Path]) -> list[Path]:
-    from mlframework.data.image_files import SUFFIXES
-
-    if not isinstance(source, str | Path | Sequence):
-        raise DataError(f"predict takes an image's path, a folder's, or a list of paths, got {type(source).__name__}")
-    paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
-    if len(paths) == 1 and paths[0].is_dir():
-        folder = paths[0]
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        if not paths:
-            raise DataError(f"{folder}: there is no image in it")
-    return paths
-
-
-def _exporter(meta: dict[str, Any]) -> Callable[[nn.Module, Path], None]:
-    def export(module: nn.Module, folder: Path) -> None:
-        export_module(module, folder, {"format": FORMAT, "family": "image_classifier", **meta})
-
-    return export
-
-
-def export_module(module: nn.Module, folder: Path, meta: dict[str, Any]) -> None:
-    """Write a module's weights and its `model_meta.json`: what every torch family's artifact is made of."""
-    write_weights(module, folder)
-    write_json(folder / "model_meta.json", json.loads(json.dumps(meta)))
-
-
-def write_weights(module: nn.Module, folder: Path) -> None:
-    """Write a module's weights as `model.safetensors`."""
-    from safetensors.torch import save
-
-    from mlframework.runs import replacing
-
-    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
-    with replacing(folder / "model.safetensors") as temporary:
-        temporary.write_bytes(save(weights))
-
-
-def _pixels(examples: ImageExamples, device: str) -> Any:
-    from mlframework.data.batches import FetchPixels, FetchTensors
-
-    if isinstance(examples.pixels, np.ndarray):
-        return FetchTensors(examples.pixels, device=device)
-    return FetchPixels(examples.pixels, device)
-
-
-def _mean_and_std(examples: ImageExamples) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation of each channel of the training images, in units of 0..1."""
-    rows = np.linspace(0, len(examples) - 1, min(len(examples), _SAMPLE)).astype(np.int64)
-    total, squares, n = np.zeros(3), np.zeros(3), 0
-    for few in np.array_split(rows, -(-len(rows) // _AT_ONCE)):
-        pixels = examples.pixels[few].transpose(1, 0, 2, 3).reshape(3, -1) / 255
-        total, squares, n = total + pixels.sum(axis=1), squares + np.square(pixels).sum(axis=1), n + pixels.shape[1]
-    mean = total / n
-    std = np.maximum(np.sqrt(np.maximum(squares / n - np.square(mean), 0)), 1e-3)
-    return tuple(float(round(value, 6)) for value in mean), tuple(float(round(value, 6)) for value in std)
+        untrained = self.model_copy(update={"pretrained": False})
+        return image_predictor(artifacts, lambda n_classes, _image_size: untrained.build(n_classes), self.channels_last)
 
 
 def _n_outputs(config: ImageClassifier, n_classes: int) -> int:
