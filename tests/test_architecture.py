@@ -15,6 +15,7 @@ import pytest
 import mlframework
 from mlframework.config import schema
 from mlframework.config.base import Config
+from mlframework.config.docstrings import description
 from mlframework.search.config import ConfigFile
 
 ROOT = Path(mlframework.__file__).parent
@@ -22,7 +23,7 @@ TESTS = Path(__file__).parent
 
 FLOORS = {
     "errors": 0, "registry": 0, "markup": 0, "config": 0, "uncompiled": 0, "machine": 0, "environment": 0,
-    "metrics": 1, "data": 1, "optim": 1, "runs": 1, "memory": 1,
+    "metrics": 1, "data": 1, "optim": 1, "schedules": 1, "runs": 1, "memory": 1,
     "learners": 2,
     "models": 3,
     "training": 4,
@@ -48,6 +49,7 @@ ONLY_FOR_TYPES: set[tuple[str, str]] = set()
 
 HEAVY = (
     "torch", "torchvision", "optuna", "plotly", "polars", "sklearn", "implicit", "kaleido", "mlflow", "pandas",
+    "matplotlib", "scipy.stats", "torch._dynamo",
 )  # fmt: skip
 LARGEST = 320
 LARGER: dict[str, int] = {}
@@ -117,7 +119,7 @@ def test_the_parser_of_imports_sees_them_all() -> None:
     found = {(each.module, each.imported, each.at_load, each.for_types) for each in IMPORTS}
     assert ("mlframework.config.decode", "mlframework.config.schema", True, False) in found
     assert ("mlframework.config.decode", "mlframework.errors", True, False) in found
-    assert ("mlframework.optim", "torch.optim.lr_scheduler", False, False) in found
+    assert ("mlframework.schedules", "torch.optim.lr_scheduler", False, False) in found
     assert ("mlframework.optim", "torch.optim", True, True) in found
     assert ("mlframework.face", "mlframework.experiment", False, False) in found
     assert len(OWN) > 200
@@ -239,11 +241,7 @@ def test_the_walk_finds_configs_in_lists_and_dicts_of_unions() -> None:
 def test_every_setting_says_what_it_is(cls: type[Config]) -> None:
     assert inspect.getdoc(cls)
     # What chooses a class is described by the class.
-    wanting = [
-        name
-        for name, field in cls.model_fields.items()
-        if not field.description and name not in ("type", "architecture")
-    ]
+    wanting = [name for name in cls.model_fields if not description(cls, name) and name not in ("type", "architecture")]
     assert wanting == []
 
 
@@ -251,6 +249,8 @@ def test_every_setting_says_what_it_is(cls: type[Config]) -> None:
 def test_every_config_is_frozen_strict_and_closed(cls: type[Config]) -> None:
     kept = {key: cls.model_config.get(key) for key in ("frozen", "strict", "extra", "allow_inf_nan")}
     assert kept == {"frozen": True, "strict": True, "extra": "forbid", "allow_inf_nan": False}
+    # Pydantic would read the source of every class at import: `config/docstrings.py` does where somebody asks.
+    assert not cls.model_config.get("use_attribute_docstrings")
 
 
 def test_the_python_face() -> None:
@@ -355,6 +355,32 @@ def test_als_is_trained_tested_and_served_without_torch_and_scikit_learn(
     assert modules_after(code) == {"implicit", "polars"}
     assert (tmp_path / "runs/log-final/artifacts/user_vecs.npy").is_file()
     assert list((tmp_path / "runs/log").glob("events.out.tfevents.*")), "with curves, as by default"
+
+
+TABLE_RUN = """
+import os, pathlib, sys
+from mlframework.cli.train import main
+os.chdir("FOLDER")
+rows = [f"{i % 7},{i % 11},{'yes' if i % 7 > 3 else 'no'}" for i in range(60)]
+pathlib.Path("table.csv").write_text(chr(10).join(["a,b,y", *rows]))
+pathlib.Path("table.yaml").write_text('''
+name: table
+data: {type: table, path: table.csv, target: y}
+model: {architecture: mlp, hidden_layers: 1, hidden_size: 4}
+training: {num_epochs: 1, num_threads: 1}
+''')
+sys.argv = ["ml-train", "--config", "table.yaml"]
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0, end.code
+"""
+
+
+def test_a_table_is_trained_without_torchvision_scikit_learn_and_torchs_compiler(tmp_path: Path) -> None:
+    """Each of them takes longer to import than the rest of a short run takes."""
+    assert modules_after(TABLE_RUN.replace("FOLDER", str(tmp_path))) == {"torch", "polars"}
+    assert (tmp_path / "runs/table/result.json").is_file()
 
 
 def test_the_probe_for_heavy_libraries_sees_them() -> None:

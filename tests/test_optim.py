@@ -13,7 +13,8 @@ from mlframework.config import schema
 from mlframework.config.base import Config
 from mlframework.data import DATASETS, DataConfig
 from mlframework.models import MODELS, ModelConfig
-from mlframework.optim import OPTIMIZERS, SCHEDULERS, OptimizerConfig, SchedulerConfig
+from mlframework.optim import OPTIMIZERS, OptimizerConfig
+from mlframework.schedules import SCHEDULERS, SchedulerConfig
 from mlframework.search.pruners import PRUNERS, PrunerConfig
 from mlframework.search.samplers import SAMPLERS, SamplerConfig
 
@@ -150,8 +151,21 @@ def test_every_setting_of_an_optimizer_changes_its_steps(name: str) -> None:
 
     changed = {"nesterov": True, "lr": 0.05, "eps": 0.1}
     for key in OPTIMIZERS[name].model_fields:
-        if key != "type":
+        if key not in ("type", "fused"):
             assert trained(**{key: changed.get(key, 0.35)}) != trained(), key
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_a_fused_step_is_torchs_and_nearly_the_same(name: str) -> None:
+    trained: dict[bool, list[float]] = {}
+    for fused in (False, True):
+        parameters = weights()
+        optimizer = OPTIMIZER.validate_python({"type": name, "lr": 0.1, "fused": fused}).build(parameters)
+        assert bool(optimizer.defaults["fused"]) is fused
+        for _ in range(10):
+            take_step(parameters, optimizer)
+        trained[fused] = parameters[0].detach().tolist()
+    assert trained[True] == pytest.approx(trained[False], rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +173,8 @@ def test_every_setting_of_an_optimizer_changes_its_steps(name: str) -> None:
     [
         {"type": "sgd", "lr": 0.0}, {"type": "sgd", "lr": -1.0}, {"type": "sgd", "momentum": 1.0}, {"type": "adam", "eps": 0.0},
         {"type": "adam", "beta2": 1.0}, {"type": "adamw", "weight_decay": -0.1}, {"type": "rmsprop", "alpha": -0.1},
-        {"type": "adam", "momentum": 0.9}, {"type": "sdg"}, {"lr": 0.1}, {"type": "sgd", "lr": math.inf},
+        {"type": "adam", "momentum": 0.9}, {"type": "rmsprop", "fused": True}, {"type": "sdg"},
+        {"lr": 0.1}, {"type": "sgd", "lr": math.inf},
     ],
 )  # fmt: skip
 def test_optimizer_settings_that_are_refused(written: dict[str, Any]) -> None:
@@ -335,6 +350,11 @@ for name, config in OPTIMIZERS.items():
     optimizer = config(type=name, lr=0.05, weight_decay=0.01).build([weight])
     assert isinstance(optimizer, plain[name])
     ours[name] = trained(optimizer, weight)
+
+from mlframework.learners.size import sized
+from mlframework.models.factorization import FactorizationMachine
+
+sized(lambda: FactorizationMachine(1, (5, 7), 2, 4, 0.0, 0.1), "x")
 assert "torch._dynamo" not in sys.modules
 import torch._dynamo
 for name, config in OPTIMIZERS.items():

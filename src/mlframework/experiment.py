@@ -30,9 +30,10 @@ from mlframework.learners.ranking import require_items
 from mlframework.memory import explained, remedy
 from mlframework.metrics import METRICS, Direction, MetricName, direction_of, shown, tasks_of
 from mlframework.models import MODELS, ModelConfig
-from mlframework.optim import Adam, NoScheduler, OptimizerConfig, SchedulerConfig
+from mlframework.optim import Adam, OptimizerConfig
 from mlframework.outputs import write_outputs
 from mlframework.runs import FORMAT, RunDir, append_line, read_json, write_json, write_lines, write_text
+from mlframework.schedules import NoScheduler, SchedulerConfig
 from mlframework.training.callbacks import Callback, History, early_stop
 from mlframework.training.checkpoint import Checkpoints
 from mlframework.training.config import TrackingConfig, TrainingConfig

@@ -146,6 +146,8 @@ def unwritable(path: Path | str, error: OSError) -> RunError:
 
 def make_folder(path: Path) -> None:
     """Make a folder, and those above it that are missing; whatever the umask is, none that everybody may write to."""
+    if path.is_dir():
+        return
     # A folder's mode says nothing of those above it that Path.mkdir(parents=True) makes.
     for folder in (*reversed(path.parents), path):
         if not folder.is_dir():

@@ -124,8 +124,8 @@ def test_owners_are_the_choices_that_have_a_key() -> None:
 
 
 def test_descriptions_are_on_one_line() -> None:
-    assert schema.description(schema.at(Root, {"shape": {"kind": "disc"}}, ("shape", "radius"))) == "Half its width."
-    assert schema.description(schema.at(Root, {}, ("nowhere",))) == ""
+    assert schema.description(Root, {"shape": {"kind": "disc"}}, ("shape", "radius")) == "Half its width."
+    assert schema.description(Root, {}, ("nowhere",)) == ""
 
 
 @pytest.mark.parametrize(

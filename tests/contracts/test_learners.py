@@ -23,8 +23,9 @@ from mlframework.learners.base import Codec, Learner
 from mlframework.learners.torch_codec import TorchCodec
 from mlframework.metrics import METRICS, key_of
 from mlframework.models import MODELS
-from mlframework.optim import OPTIMIZERS, SCHEDULERS
+from mlframework.optim import OPTIMIZERS
 from mlframework.runs import RunDir
+from mlframework.schedules import SCHEDULERS
 
 MakeConfig = Callable[..., ExperimentConfig]
 
@@ -32,6 +33,7 @@ FAMILIES = {
     "mlp classification": "mlp",
     "mlp regression": "mlp",
     "image classifier": "shufflenet_v2_x0_5",
+    "small cnn": "small_cnn",
     "fm classification": "fm",
     "fm regression": "fm",
     "ffm classification": "ffm",
@@ -43,14 +45,16 @@ FAMILIES = {
 """Each family of the fixture `planted`, with its architecture."""
 RECOMMENDERS = [family for family in FAMILIES if family.split()[0] in ("als", "bpr", "two_tower")]
 OTHERS = [family for family in FAMILIES if family not in RECOMMENDERS]
+IMAGES = ("image classifier", "small cnn")
 WITHOUT_STEPS = ("als", "bpr")
 STEP_KEYS = ("module", "optimizer", "schedule", "rng", "rng_order")
 REGRESSIONS = ("mlp regression", "fm regression")
-ALIKE = ("fm regression", "two_tower with features")
+ALIKE = ("small cnn", "fm regression", "two_tower with features")
 """Families whose steps are those of another one here: they go through the suite, but not with every optimizer."""
 VARIANTS: dict[str, dict[str, Any]] = {
     **{f"optimizer {name}": {"optimizer.type": name} for name in OPTIMIZERS},
     **{f"scheduler {name}": {"scheduler.type": name} for name in SCHEDULERS},
+    "fused steps": {"optimizer.fused": True},
     "step after warm-up": {"scheduler.type": "step", "scheduler.warmup_epochs": 2, "scheduler.step_size": 1},
     "plateau at once": {"scheduler.type": "plateau", "scheduler.patience": 0, "optimizer.lr": 1e-7},
     "dropout": {"model.dropout": 0.5},
@@ -90,7 +94,7 @@ def suits(family: str, changes: Mapping[str, Any]) -> bool:
     if any(key.startswith("model.") and key.partition(".")[2] not in model.model_fields for key in changes):
         return False
     if any(key.startswith("data.") for key in changes):
-        return family == "image classifier"
+        return family == "image classifier"  # the other one gets its images as it does
     return "training.class_weights" not in changes or family not in REGRESSIONS
 
 
@@ -227,7 +231,7 @@ def test_a_learner_goes_on_from_its_state_as_if_nothing_had_happened(
     expected = epochs(undisturbed, 4)
     stopped = fresh(config)
     epochs(stopped, 2)
-    stopped.codec.dump(stopped.state_dict(), tmp_path / "state")
+    (tmp_path / "state").write_bytes(stopped.codec.encode(stopped.state_dict()))
     del stopped
     resumed = fresh(config)
     resumed.load_state_dict(resumed.codec.load(tmp_path / "state"))
@@ -383,14 +387,14 @@ def test_it_learns_the_planted_taste(family: str, make_config: MakeConfig) -> No
 def test_the_codec_gives_back_what_it_was_given(config: ExperimentConfig, tmp_path: Path) -> None:
     learner = fresh(config)
     epochs(learner, 1)
-    learner.codec.dump(learner.state_dict(), tmp_path / "state")
+    (tmp_path / "state").write_bytes(learner.codec.encode(learner.state_dict()))
     assert_same(learner.codec.load(tmp_path / "state"), dict(learner.state_dict()))
 
 
 def test_a_file_that_is_no_state_is_refused_by_name(config: ExperimentConfig, tmp_path: Path) -> None:
     learner = fresh(config)
     path = tmp_path / "last.pt"
-    learner.codec.dump(learner.state_dict(), path)
+    path.write_bytes(learner.codec.encode(learner.state_dict()))
     whole = path.read_bytes()
     contents = [whole[:n] for n in (0, 1, 100, len(whole) // 2, len(whole) - 1)]
     contents += [b"\0" * 1000, b"PK\x03\x04" + b"x" * 500, b"\x80\x04garbage.", b"name: digits\n", whole[500:]]
@@ -445,7 +449,7 @@ def test_the_state_of_another_learner_is_refused(family: str, make_config: MakeC
     learner = fresh(make_config(family))
     learner.train_epoch()
     whole = dict(learner.state_dict())
-    widths = {"mlp": "hidden_size", "als": "factors", "bpr": "factors"}
+    widths = {"mlp": "hidden_size", "als": "factors", "bpr": "factors", "small_cnn": "channels"}
     width = f"model.{widths.get(FAMILIES[family], 'embedding_dim')}"
     wider = {"model.architecture": "squeezenet1_1"} if family == "image classifier" else {width: 9}
     other = fresh(make_config(family, **wider))
@@ -484,7 +488,7 @@ def test_what_is_exported_predicts_what_the_learner_says(
     run, learner = trained(family, make_config, planted[family], tmp_path)
     outputs = learner.outputs("test")
     predictor = mlframework.load(run.path)
-    if family == "image classifier":
+    if family in IMAGES:
         predictions = predictor.predict(list(splits.test.paths))
     else:
         every = predictor.predict(config.data.path)

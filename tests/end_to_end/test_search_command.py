@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +78,6 @@ def trials(study: Path = STUDY) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def main(here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[[str], Ended]:
     """The command in this process: for what needs no process of its own."""
 
@@ -129,7 +125,7 @@ def test_the_commands_of_the_guide(main: Callable[[str], Ended], here: Path) -> 
     assert "'tiny_optimization' exists already in sqlite:///studies.db" in exists.err and "--resume" in exists.err
     assert exists.err.count("\n") == 1, "one message"
 
-    more = run("ml-search --config configs/my_config.yaml --resume --n-trials 3 --num_epochs 2")
+    more = main("ml-search --config configs/my_config.yaml --resume --n-trials 3 --num_epochs 2")
     assert (more.code, more.err) == (0, "")
     assert "3 trials, 2 there already" in more.out
     assert [trial["state"] for trial in trials()] == ["complete"] * 3
@@ -163,7 +159,11 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
             during[number.name] = trials() if (STUDY / "results.json").exists() else []
             if number is not signal.SIGKILL:  # what it says is what a user types next
                 line = ends[number.name].err.partition("go on with: ")[2].strip()
-        ends["last"] = run(line)
+        out, err = StringIO(), StringIO()
+        patch.setenv("COLUMNS", "200")
+        with redirect_stdout(out), redirect_stderr(err):
+            code = run_here(line, patch)
+        ends["last"] = Ended(code, out.getvalue(), err.getvalue())
         assert run_here(f"{first} --study-name whole", patch) == 0
         return Interrupted(folder, ends, trials(STUDY.with_name("whole")), during)
 

@@ -15,6 +15,7 @@ from mlframework.errors import RunError
 from mlframework.visualise import export
 from mlframework.visualise.run_plots import RUN_PLOTS
 from mlframework.visualise.search_plots import PLOTS
+from support.reader import Step, in_process
 from support.searches import run_search
 
 BIN = Path(sys.executable).parent
@@ -24,6 +25,12 @@ def visualise(folder: Path, options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [BIN / "ml-visualise", *options.split()], cwd=folder, capture_output=True, text=True, check=False
     )
+
+
+def train(folder: Path, options: str) -> None:
+    """Run `ml-train` in this process, which has imported torch already."""
+    with in_process(folder) as typist:
+        typist.type(Step("bash", f"ml-train {options}", ""))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +94,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, breast_cancer_csv: Path) -
     """A folder in which `ml-train` made the run `runs/tumours`; not to be written into."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "c.yaml").write_text(CONFIG.replace("CSV", str(breast_cancer_csv)), encoding="utf-8")
-    subprocess.run([BIN / "ml-train", "--config", "c.yaml"], cwd=folder, capture_output=True, check=True)
+    train(folder, "--config c.yaml")
     return folder
 
 
@@ -155,14 +162,7 @@ def test_each_kind_of_data_has_its_plots(
     (tmp_path / "c.yaml").write_text(config.replace("DATA", str(paths[kind])), encoding="utf-8")
     # A final run shows the test split; of images it would take twice as long.
     mode, run, split = ("train", "runs/r", "val") if kind == "images" else ("final", "runs/r-final", "test")
-    trained = subprocess.run(
-        [BIN / "ml-train", "--config", "c.yaml", "--mode", mode],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert trained.returncode == 0, trained.stderr
+    train(tmp_path, f"--config c.yaml --mode {mode}")
     done = visualise(tmp_path, f"--mode run {run} --format html")
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [*plots, "report"]

@@ -195,7 +195,7 @@ def test_an_interrupted_training_goes_on_in_the_same_parts(make_config: MakeConf
     limit(first, 5)
     with told():
         first.train_epoch()
-    first.codec.dump(first.state_dict(), tmp_path / "last.pt")
+    (tmp_path / "last.pt").write_bytes(first.codec.encode(first.state_dict()))
     first.train_epoch()
     second.load_state_dict(second.codec.load(tmp_path / "last.pt"))
     seen = limit(second, 5)

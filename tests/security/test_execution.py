@@ -30,7 +30,7 @@ def _pickle(evil: Any) -> bytes:
 
 def _torch_file(evil: Any) -> bytes:
     buffer = io.BytesIO()
-    torch.save({"format": 1, "identity": evil, "history": [], "learner": {}}, buffer)
+    torch.save({"format": 1, "identity": evil, "history": "[]", "learner": {}}, buffer)
     return buffer.getvalue()
 
 

@@ -12,8 +12,8 @@ from mlframework.learners.base import GradientNorm, Outputs, ignore_batches
 
 
 class JsonCodec:
-    def dump(self, state: Mapping[str, Any], path: Path) -> None:
-        path.write_text(json.dumps(state))
+    def encode(self, state: Mapping[str, Any]) -> memoryview:
+        return memoryview(json.dumps(state).encode())
 
     def load(self, path: Path) -> dict[str, Any]:
         try:

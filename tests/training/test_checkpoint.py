@@ -1,6 +1,7 @@
 """best.pt and last.pt."""
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ def trained(learner: Any, checkpoints: Checkpoints, values: list[float]) -> Hist
         learner.train_epoch()
         history.records.append(EpochRecord(epoch, {"train_loss": 1.0, "val_acc": value}, 0.5, 0.01))
         checkpoints.save(learner, history)
+    checkpoints.settle()
     return history
 
 
@@ -52,6 +54,7 @@ def test_the_last_two_are_kept_by_renaming(tmp_path: Path, scripted: Any) -> Non
     learner.train_epoch()
     history.records.append(EpochRecord(3, {"train_loss": 1.0, "val_acc": 0.7}, 0.5, None))
     checkpoints.save(learner, history)
+    checkpoints.settle()
     assert [restored(scripted([]), checkpoints, path)[0] for path in (checkpoints.last, checkpoints.previous)] == [3, 2]
     assert checkpoints.previous.stat().st_ino == checkpoints.best.stat().st_ino == was, "nothing was written twice"
 
@@ -72,6 +75,7 @@ def test_of_a_damaged_last_one_the_one_before_is_taken_and_survives_the_next_epo
     learner.train_epoch()
     history.records.append(EpochRecord(3, {"train_loss": 1.0, "val_acc": 0.7}, 0.5, None))
     checkpoints.save(learner, history)
+    checkpoints.settle()
     assert restored(scripted([]), checkpoints, checkpoints.last)[0] == 3
     assert restored(scripted([]), checkpoints, checkpoints.previous)[0] == 2, "the damaged one did not take its place"
 
@@ -136,18 +140,45 @@ def test_a_write_that_fails_leaves_the_epoch_before(
     checkpoints, learner = Checkpoints(tmp_path, "id"), scripted([])
     history = trained(learner, checkpoints, [0.5, 0.9])
 
-    def half(state: Any, path: Path) -> None:
+    def half(path: Path, _content: Any) -> None:
         path.write_text("{")
         raise OSError(28, "No space left on device")
 
     learner.train_epoch()
     history.records.append(EpochRecord(3, {"train_loss": 1.0, "val_acc": 0.95}, 0.5, None))
-    monkeypatch.setattr(learner.codec, "dump", half)
+    monkeypatch.setattr(Path, "write_bytes", half)
+    checkpoints.save(learner, history)
     with pytest.raises(RunError, match=r"last\.pt: cannot be written: the disk is full"):
-        checkpoints.save(learner, history)
+        checkpoints.settle()
+    checkpoints.settle()  # it is said once
     assert restored(scripted([]), checkpoints, checkpoints.last) == (2, [1, 2])
     assert restored(scripted([]), checkpoints, checkpoints.previous) == (1, [1])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt", "previous.pt"]
+
+
+def test_a_checkpoint_is_written_beside_the_next_epoch_and_has_the_state_of_its_own(
+    tmp_path: Path, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is trained while it is written is not in it; the one after it waits."""
+    checkpoints, learner, history = Checkpoints(tmp_path, "id"), scripted([]), History("val_acc", "maximize")
+    may_end, write = threading.Event(), Path.write_bytes
+
+    def slow(path: Path, content: Any) -> int:
+        assert may_end.wait(60)
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", slow)
+    for epoch, value in enumerate([0.5, 0.9], 1):
+        learner.train_epoch()
+        history.records.append(EpochRecord(epoch, {"train_loss": 1.0, "val_acc": value}, 0.5, None))
+        if epoch == 2:
+            assert not checkpoints.last.exists(), "the training went on before it was written"
+            may_end.set()
+        checkpoints.save(learner, history)
+    learner.train_epoch()
+    checkpoints.settle()
+    assert restored(scripted([]), checkpoints, checkpoints.last) == (2, [1, 2])
+    assert restored(scripted([]), checkpoints, checkpoints.previous) == (1, [1])
 
 
 def test_another_identity_is_refused(tmp_path: Path, scripted: Any) -> None:
@@ -164,7 +195,8 @@ def test_another_identity_is_refused(tmp_path: Path, scripted: Any) -> None:
     [
         '{"weights": 1}',
         '{"format": 1, "identity": "id"}',
-        '{"format": 99, "identity": "id", "history": [], "learner": {}}',
+        '{"format": 99, "identity": "id", "history": "[]", "learner": {}}',
+        '{"format": 1, "identity": "id", "history": [], "learner": {}}',
     ],
 )
 def test_a_state_that_is_no_checkpoint_of_this_version_is_refused(tmp_path: Path, scripted: Any, content: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlframework.errors import Stopped, Terminated, TrainingError, TrialPruned
+from mlframework.errors import RunError, Stopped, Terminated, TrainingError, TrialPruned
 from mlframework.learners.base import Learner
 from mlframework.training.callbacks import History, early_stop
 from mlframework.training.checkpoint import Checkpoints
@@ -226,12 +226,32 @@ def test_what_a_callback_raises_at_the_start_is_told_too(tmp_path: Path, scripte
     assert first.told == ["start after 0", "pruned"]
 
 
-def test_an_epoch_is_saved_before_anyone_hears_of_it(tmp_path: Path, scripted: Any) -> None:
-    saved: list[int] = []
-    fit(
-        plan(
-            scripted(VALUES), tmp_path, Recorder(on_epoch=lambda _h: saved.append(resume_point(scripted([]), tmp_path)))
-        ),
-        new_history(),
-    )
-    assert saved == [1, 2, 3, 4, 5]
+def test_whoever_hears_of_an_epoch_finds_the_one_before_on_the_disk_and_at_the_end_the_last(
+    tmp_path: Path, scripted: Any
+) -> None:
+    heard: list[tuple[int, int]] = []
+
+    def look(history: History) -> None:
+        if len(history.records) > 1:
+            heard.append((len(history.records), resume_point(scripted([]), tmp_path)))
+
+    fit(plan(scripted(VALUES), tmp_path, Recorder(on_epoch=look)), new_history())
+    assert [epoch for epoch, _ in heard] == [2, 3, 4, 5]
+    assert all(saved in (epoch - 1, epoch) for epoch, saved in heard), heard
+    assert resume_point(scripted([]), tmp_path) == 5
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_training_as_what_can_be_resumed(
+    tmp_path: Path, scripted: Any
+) -> None:
+    def full(history: History) -> None:
+        if len(history.records) == 2:
+            (tmp_path / "away").mkdir()
+            tmp_path.joinpath("checkpoints").rename(tmp_path / "away" / "checkpoints")
+            tmp_path.joinpath("checkpoints").write_text("a file stands in the way")
+
+    recorder, history = Recorder(on_epoch=full), new_history()
+    with pytest.raises(RunError, match="cannot be written: a file stands where a folder is needed"):
+        fit(plan(scripted(VALUES), tmp_path / "checkpoints", recorder), history)
+    assert recorder.told[-1] == "interrupted"
+    assert len(history.records) in (3, 4)

@@ -19,7 +19,7 @@ from mlframework.training.lr_finder import Finding, Sweep, find_lr, suggestions
 
 MakeConfig = Callable[..., ExperimentConfig]
 WITH_STEPS = (
-    "mlp classification", "mlp regression", "image classifier", "fm classification", "fm regression",
+    "mlp classification", "mlp regression", "image classifier", "small cnn", "fm classification", "fm regression",
     "ffm classification", "two_tower", "two_tower with features",
 )  # fmt: skip
 

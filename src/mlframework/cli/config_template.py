@@ -141,6 +141,12 @@ def _image_split(facts: ImageFolderFacts) -> list[Line]:
 def _image_model(choices: Choices) -> list[Line]:
     from mlframework.models.image_classifiers import SMALL_STEM_FAMILIES
 
+    if choices.architecture == "small_cnn":
+        return [
+            Setting("architecture", "small_cnn", "two convolutions; or any torchvision classifier: resnet18, ..."),
+            Setting("channels", 32, "of the first convolution; the second has twice as many"),
+            Setting("dropout", 0.0, "share of units that are left out at random, against overfitting"),
+        ]
     lines: list[Line] = [
         Setting("architecture", choices.architecture, "any torchvision classifier: resnet50, efficientnet_b0, ..."),
         Setting("pretrained", False, "true starts from ImageNet weights, downloaded once: best for photos"),

@@ -46,6 +46,10 @@ def _space(facts: Facts, choices: Choices) -> tuple[Line, ...]:
 
 
 def _image_space(facts: ImageFolderFacts, choices: Choices) -> tuple[Line, ...]:
+    of_model = (
+        Setting("model.channels", _around(32), "width"),
+        Setting("model.dropout", _uniform(0.0, 0.5), "more for fewer images"),
+    )
     return (
         Setting("optimizer.lr", _loguniform(0.001, 0.1), "matters most"),
         Setting(
@@ -55,6 +59,7 @@ def _image_space(facts: ImageFolderFacts, choices: Choices) -> tuple[Line, ...]:
         ),
         Setting("optimizer.momentum", _uniform(0.8, 0.99), "acts together with the learning rate"),
         Setting("optimizer.weight_decay", _loguniform(1e-6, 1e-2), "more for fewer images"),
+        *(of_model if choices.architecture == "small_cnn" else ()),
     )
 
 

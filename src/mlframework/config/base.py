@@ -12,9 +12,7 @@ from mlframework.config.secrets import masked
 class Config(BaseModel):
     """A frozen section of the config: unknown keys are errors, a string is never taken for a number, numbers are finite."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     excludes: ClassVar[tuple[str, ...]] = ()
     """Dotted keys, from the top of the config, that mean nothing where this section is chosen: `optimizer` beside ALS."""

@@ -128,7 +128,7 @@ def _problem(path: KeyPath, found: list[ErrorDetails], root: type[Config], docum
         words = str(context["error"]).replace(repr(details["input"]), repr(value))
         return _own_words(path, words, root, document)
     if kind == "string_pattern_mismatch":
-        meaning = schema.description(schema.at(root, document.tree, path)).partition("; null:")[0]
+        meaning = schema.description(root, document.tree, path).partition("; null:")[0]
         return document.problem(path, f"{value!r} does not fit: {meaning}")
     wanted = " or ".join(dict.fromkeys(_wanted(each["msg"]) for each in found)).replace(" or be ", " or ")
     choices = re.findall(r"'([^']*)'", " ".join(str(each.get("ctx", {}).get("expected", "")) for each in found))

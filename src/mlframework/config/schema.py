@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from mlframework.config import yaml
+from mlframework.config import docstrings, yaml
 from mlframework.config.base import Config
 from mlframework.config.yaml import KeyPath
 
@@ -50,10 +50,10 @@ def discriminator(annotation: Any) -> str | None:
     return next((str(name) for name in found if name is not None), None)
 
 
-def description(annotation: Any) -> str:
-    """Return what a field's docstring says, on one line."""
-    found = [getattr(metadata, "description", None) for metadata in getattr(annotation, "__metadata__", ())]
-    return " ".join(next((text for text in found if text), "").split())
+def description(root: type[Config], tree: Mapping[str, Any], path: KeyPath) -> str:
+    """Return what the docstring of the setting at a path says, on one line."""
+    cls, name = class_at(root, tree, path[:-1]), str(path[-1])
+    return " ".join(docstrings.description(cls, name).split()) if cls is not None and name in cls.model_fields else ""
 
 
 def read_value(annotation: Any, text: str) -> Any:

@@ -69,7 +69,7 @@ DataConfig: TypeAlias = Annotated[AnyConfig, Field(discriminator="type"), AfterV
 # What a trial may change without the data having to be loaded again.
 NOT_LOADED = {"augment", "fraction"}
 KEPT = 2
-_cache: "OrderedDict[tuple[Any, ...], tuple[Splits[Any], Any]]" = OrderedDict()
+_cache: "OrderedDict[tuple[Any, ...], tuple[Splits[Any], Any, dict[float, Splits[Any]]]]" = OrderedDict()
 _cache_lock = threading.Lock()
 
 
@@ -90,12 +90,16 @@ def load_splits(config: AnyConfig, seed: int) -> Splits[Any]:
             while len(_cache) >= KEPT:
                 _cache.popitem(last=False)
             loaded: Loaded[Any] = config.load()
-            _cache[key] = split(loaded, config.split, seed), loaded.strategy(config.split)
+            _cache[key] = split(loaded, config.split, seed), loaded.strategy(config.split), {}
         _cache.move_to_end(key)
-        splits, strategy = _cache[key]
-    split_seed = seed if config.split.seed is None else config.split.seed
-    groups = splits.train.users.astype(np.int64) if isinstance(splits.train, InteractionExamples) else None
-    return splits.subset_train(config.fraction, split_seed, strategy, groups)
+        splits, strategy, parts = _cache[key]
+        if config.fraction not in parts:
+            # The last part alone, as each is a copy: the trials of a search have one fraction, few search it.
+            parts.clear()
+            split_seed = seed if config.split.seed is None else config.split.seed
+            groups = splits.train.users.astype(np.int64) if isinstance(splits.train, InteractionExamples) else None
+            parts[config.fraction] = splits.subset_train(config.fraction, split_seed, strategy, groups)
+        return parts[config.fraction]
 
 
 def _paths(config: AnyConfig) -> list[str]:

@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+_AHEAD = 1 << 24
+"""Bytes of rows that are gathered at once: at random places memory answers many questions at once faster than few."""
 Rows = Tensor | slice
 Transform = Callable[[Tensor], Tensor]
 
@@ -59,8 +61,8 @@ class PixelSource(Protocol):
 class FetchTensors:
     """Cuts batches out of tensors that lie on the device."""
 
-    def __init__(self, *arrays: NDArray[np.generic], device: str) -> None:
-        self._tensors = tuple(torch.from_numpy(array).to(device) for array in arrays)
+    def __init__(self, *arrays: NDArray[np.generic] | Tensor, device: str) -> None:
+        self._tensors = tuple(torch.as_tensor(array).to(device) for array in arrays)
         self._device = device
 
     def __call__(self, rows: Rows) -> tuple[Tensor, ...]:
@@ -69,6 +71,15 @@ class FetchTensors:
             return tuple(tensor[rows] for tensor in self._tensors)
         rows = rows.to(self._device)
         return tuple(tensor.index_select(0, rows) for tensor in self._tensors)
+
+    @property
+    def row_bytes(self) -> int:
+        """What a row takes."""
+        return sum(tensor[:1].nbytes for tensor in self._tensors)
+
+    def gathered(self, rows: Tensor) -> "FetchTensors":
+        """Return one of these rows alone, in this order."""
+        return FetchTensors(*self(rows), device=self._device)
 
 
 class FetchPixels:
@@ -107,6 +118,11 @@ class Normalise:
     def __call__(self, images: Tensor) -> Tensor:
         """Return float32 (b, c, h, w)."""
         return images.float().sub_(self._shift).mul_(self._scale)
+
+
+def with_channels_last(images: Tensor) -> Tensor:
+    """Lay images (b, c, h, w) out pixel by pixel in memory, and with them what convolutions make of them; they stay equal."""
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 class Batches:
@@ -148,12 +164,32 @@ class Batches:
             yield from self.block(0, 1)
             return
         permutation = torch.randperm(len(self.targets), generator=self._order)
+        if isinstance(self._fetch, FetchTensors) and self._cut is whole_batch:
+            yield from self._gathered(self._fetch, permutation)
+            return
         for start, end in self._bounds:
             began = time.perf_counter()
             rows = permutation[start:end]
             batch = self._cut(self._fetch, rows, self._on_device[rows.to(self._device)])
             self.seconds += time.perf_counter() - began
             yield batch
+
+    def _gathered(self, fetch: FetchTensors, permutation: Tensor) -> Iterator[Batch]:
+        """Yield the batches of an order, the rows of many gathered at once."""
+        size = self._bounds[0][1]
+        of_a_block = max(1, _AHEAD // max(1, size * fetch.row_bytes))
+        for first in range(0, len(self._bounds), of_a_block):
+            began = time.perf_counter()
+            bounds = self._bounds[first : first + of_a_block]
+            offset = bounds[0][0]
+            rows = permutation[offset : bounds[-1][1]]
+            block, targets = fetch.gathered(rows), self._on_device.index_select(0, rows.to(self._device))
+            for start, end in bounds:
+                here = slice(start - offset, end - offset)
+                batch = whole_batch(block, here, targets[here])
+                self.seconds += time.perf_counter() - began
+                yield batch
+                began = time.perf_counter()
 
     def block(self, number: int, of: int) -> Iterator[Batch]:
         """Yield whole batches in the order of the rows: those of one of so many processes, one after the other."""

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from mlframework.data.draws import Rows, draw
 from mlframework.errors import DataError
 
 
@@ -23,8 +24,6 @@ def draw_groups(
     Raises:
         DataError: there are fewer groups than splits.
     """
-    from sklearn.model_selection import GroupShuffleSplit
-
     n, parts = len(np.unique(groups)), 3 if test_fraction > 0 else 2
     if n < parts:
         raise DataError(f"{n} groups are too few for {parts} splits; add groups, or use another data.split.strategy")
@@ -32,6 +31,13 @@ def draw_groups(
     n_val = min(max(1, round(val_fraction * n)), n - n_test - 1)
     rest, test = np.arange(len(groups)), np.arange(0)
     if n_test:
-        rest, test = next(GroupShuffleSplit(1, test_size=n_test, random_state=seed).split(rest, groups=groups))
-    kept, drawn = next(GroupShuffleSplit(1, test_size=n_val, random_state=seed).split(rest, groups=groups[rest]))
-    return np.sort(rest[kept]), np.sort(rest[drawn]), np.sort(test)
+        rest, test = _draw(rest, groups, n_test, seed)
+    train, val = _draw(rest, groups, n_val, seed)
+    return train, val, test
+
+
+def _draw(rows: NDArray[np.int64], groups: NDArray[np.int64], n_out: int, seed: int) -> tuple[Rows, Rows]:
+    """Draw `n_out` of the groups that the rows are of; returns the rows of the others first."""
+    there, places = np.unique(groups[rows], return_inverse=True)
+    drawn = np.isin(places, draw(len(there), n_out, seed))
+    return rows[~drawn], rows[drawn]

@@ -1,7 +1,7 @@
 """Cutting examples into train, val and test, and the `split:` section of the config.
 
-The draws are scikit-learn's, and those by user are in interaction_splits.py; a seed names the same split for every run,
-trial and process.
+The draws are those of scikit-learn, see draws.py, and those by user are in interaction_splits.py; a seed names the same
+split for every run, trial and process.
 """
 
 import warnings
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from mlframework.config.base import Config
+from mlframework.data.draws import draw, draw_of_classes
 from mlframework.data.group_splits import draw_groups
 from mlframework.data.interaction_splits import draw_per_user, leave_one_out, subset_per_user, warn_of_strangers
 from mlframework.errors import DataError
@@ -239,21 +240,22 @@ def _draw(rows: Rows, n_out: int, labels: Rows | None, seed: int) -> tuple[Rows,
     """Draw `n_out` of the rows, with every class's share where there are labels; returns those that stay first."""
     if n_out == 0:
         return rows, rows[:0]
-    from sklearn.model_selection import train_test_split
-
     if labels is None:
-        kept, drawn = train_test_split(rows, test_size=n_out, random_state=seed)
-        return np.sort(kept), np.sort(drawn)
+        return _parted(rows, draw(len(rows), n_out, seed))
     _, counts = np.unique(labels[rows], return_counts=True)
-    # scikit-learn wants two rows of each class, and room for every class on either side.
+    # Every class has a row on either side.
     n_out = min(max(n_out, len(counts)), len(rows) - len(counts))
     if counts.min() < 2 or n_out < 1:
         raise DataError(
             f"a class has {counts.min()} of the {len(rows)} rows left to draw from, too few to keep its share in each "
             "split; add rows, draw smaller fractions, or set data.split.strategy to random"
         )
-    kept, drawn = train_test_split(rows, test_size=n_out, random_state=seed, stratify=labels[rows])
-    return np.sort(kept), np.sort(drawn)
+    return _parted(rows, draw_of_classes(labels[rows], n_out, seed))
+
+
+def _parted(rows: Rows, drawn: Rows) -> tuple[Rows, Rows]:
+    """Return the rows that stay, and those at the places that were drawn; rows are in ascending order."""
+    return np.delete(rows, drawn), rows[drawn]
 
 
 def _time_order(loaded: Loaded[E], rows: Rows) -> Rows:

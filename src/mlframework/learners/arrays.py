@@ -17,8 +17,8 @@ _TREE = "tree"
 class ArrayCodec:
     """States on disk as NumPy archives: arrays as they are, all else as JSON, so that a file can hold no code."""
 
-    def dump(self, state: Mapping[str, Any], path: Path) -> None:
-        """Write the state to a file."""
+    def encode(self, state: Mapping[str, Any]) -> memoryview:
+        """Return the bytes of a file that holds the state as it is now."""
         arrays: dict[str, Any] = {}
 
         def walk(value: Any) -> Any:
@@ -32,7 +32,7 @@ class ArrayCodec:
         tree = json.dumps(walk(state)).encode()
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **{_TREE: np.frombuffer(tree, np.uint8), **arrays})
-        path.write_bytes(buffer.getbuffer())
+        return buffer.getbuffer()
 
     def load(self, path: Path) -> dict[str, Any]:
         """Read a state.

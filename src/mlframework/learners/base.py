@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from mlframework.data import DataConfig
     from mlframework.data.splits import Splits
     from mlframework.learners.settings import StepSettings
-    from mlframework.optim import OptimizerConfig, SchedulerConfig
+    from mlframework.optim import OptimizerConfig
+    from mlframework.schedules import SchedulerConfig
 
 
 class Codec(Protocol):
     """How the state of a learner lies on disk."""
 
-    def dump(self, state: Mapping[str, Any], path: Path) -> None:
-        """Write the state to a file."""
+    def encode(self, state: Mapping[str, Any]) -> memoryview:
+        """Return the bytes of a file that holds the state as it is now."""
 
     def load(self, path: Path) -> dict[str, Any]:
         """Read it back.

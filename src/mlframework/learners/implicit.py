@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mlframework.errors import CheckpointError, MissingExtraError, TrainingError
 from mlframework.learners.arrays import ArrayCodec
 from mlframework.learners.base import LearnerSpec, RankingReport, ignore_batches, n_threads
+from mlframework.learners.blas import blas_threads
 from mlframework.learners.ranking import Ranker, Vectors
 from mlframework.machine import require_memory
 
@@ -66,12 +67,11 @@ class ImplicitLearner:
             TrainingError: the factors are no numbers any more.
         """
         from implicit.recommender_base import ModelFitError
-        from threadpoolctl import threadpool_limits
 
         told: list[tuple[Any, ...]] = []
         try:
             # implicit has threads of its own; BLAS threads beside them only fight for the cores.
-            with threadpool_limits(1, "blas"):
+            with blas_threads(1):
                 self._model.fit(self._ranker.train, show_progress=False, callback=lambda *report: told.append(report))
         except ModelFitError:
             remedy = "a larger model.regularization" + (" or a smaller model.lr" if self._lr is not None else "")
@@ -81,9 +81,7 @@ class ImplicitLearner:
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Return the ranking metrics of a split."""
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(self._num_threads, "blas"):
+        with blas_threads(self._num_threads):
             return self._ranker.measure(split, self.vectors)
 
     def outputs(self, split: str) -> None:

@@ -33,7 +33,7 @@ from mlframework.learners.precision import Accumulation, Clip, Precision, build_
 from mlframework.learners.tasks import Loss, Penalty, Task, penalised
 from mlframework.learners.torch_codec import TorchCodec
 from mlframework.learners.try_out import try_out
-from mlframework.optim import Schedule
+from mlframework.schedules import Schedule
 
 Export = Callable[[nn.Module, Path], None]
 """Writes a trained module, and what a predictor needs beside it, into a folder."""

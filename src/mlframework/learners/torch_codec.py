@@ -14,12 +14,12 @@ from mlframework.learners.archives import damaged, open_checkpoint
 class TorchCodec:
     """States on disk as torch files; read with `weights_only`, so that a file can hold no code."""
 
-    def dump(self, state: Mapping[str, Any], path: Path) -> None:
-        """Write the state to a file."""
-        # Serialised in memory first: torch reports a full disk as a RuntimeError without errno, a plain write does not.
+    def encode(self, state: Mapping[str, Any]) -> memoryview:
+        """Return the bytes of a file that holds the state as it is now."""
+        # In memory: torch reports a full disk as a RuntimeError without errno, a plain write does not.
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        path.write_bytes(buffer.getbuffer())
+        return buffer.getbuffer()
 
     def load(self, path: Path) -> dict[str, Any]:
         """Read a state.

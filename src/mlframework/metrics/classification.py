@@ -21,7 +21,7 @@ def accuracy(targets: Targets, probabilities: Probabilities) -> float:
     """
     if not np.isfinite(probabilities).all():
         return float("nan")
-    return float(np.mean(probabilities.argmax(axis=1) == targets))
+    return float(np.mean(_predicted(probabilities) == targets))
 
 
 def log_loss(targets: Targets, probabilities: Probabilities) -> float:
@@ -47,7 +47,7 @@ def f1(targets: Targets, probabilities: Probabilities) -> float:
 
     if not np.isfinite(probabilities).all():
         return float("nan")
-    return float(f1_score(targets, probabilities.argmax(axis=1), average="macro", zero_division=0.0))
+    return float(f1_score(targets, _predicted(probabilities), average="macro", zero_division=0.0))
 
 
 def auc(targets: Targets, probabilities: Probabilities) -> float:
@@ -60,15 +60,23 @@ def auc(targets: Targets, probabilities: Probabilities) -> float:
     Raises:
         ValueError: a class has no example among the targets, which leaves its curve undefined.
     """
+    from sklearn import config_context
     from sklearn.metrics import roc_auc_score
 
-    missing = sorted(set(range(probabilities.shape[1])) - set(targets.tolist()))
-    if missing:
+    missing = np.flatnonzero(np.bincount(targets, minlength=probabilities.shape[1]) == 0)
+    if len(missing):
         raise ValueError(
             f"AUC is undefined: no example of class {missing[0]}; use the stratified split, or another metric"
         )
     if not np.isfinite(probabilities).all():
         return float("nan")
-    if probabilities.shape[1] == 2:
-        return float(roc_auc_score(targets, probabilities[:, 1]))
-    return float(roc_auc_score(targets, probabilities, multi_class="ovr", average="macro"))
+    with config_context(assume_finite=True, skip_parameter_validation=True):  # a third of the time of a small split
+        if probabilities.shape[1] == 2:
+            return float(roc_auc_score(targets, probabilities[:, 1]))
+        return float(roc_auc_score(targets, probabilities, multi_class="ovr", average="macro"))
+
+
+def _predicted(probabilities: Probabilities) -> NDArray[np.bool_ | np.intp]:
+    """Return the most probable class of each example; of two, the first one where they are equal, as argmax does."""
+    # numpy's argmax takes ten times as long for rows of two numbers.
+    return probabilities[:, 1] > probabilities[:, 0] if probabilities.shape[1] == 2 else probabilities.argmax(axis=1)

@@ -10,11 +10,13 @@ from mlframework.models.bpr import Bpr
 from mlframework.models.fm import Ffm, Fm
 from mlframework.models.image_classifiers import ImageClassifier
 from mlframework.models.mlp import Mlp
+from mlframework.models.small_cnn import SmallCnn
 from mlframework.models.torchvision_names import TorchvisionClassifier
 from mlframework.models.two_tower import TwoTower
 
 MODELS: dict[str, type[ModelSection]] = {
     **dict.fromkeys(get_args(TorchvisionClassifier), ImageClassifier),
+    "small_cnn": SmallCnn,
     "mlp": Mlp,
     "fm": Fm,
     "ffm": Ffm,
@@ -22,4 +24,6 @@ MODELS: dict[str, type[ModelSection]] = {
     "bpr": Bpr,
     "two_tower": TwoTower,
 }
-ModelConfig = Annotated[ImageClassifier | Mlp | Fm | Ffm | Als | Bpr | TwoTower, Field(discriminator="architecture")]
+ModelConfig = Annotated[
+    ImageClassifier | SmallCnn | Mlp | Fm | Ffm | Als | Bpr | TwoTower, Field(discriminator="architecture")
+]

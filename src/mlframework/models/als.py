@@ -35,6 +35,7 @@ class Als(ModelSection):
     `training.num_epochs` counts the iterations: one solves for all users, then for all items.
     """
 
+    imports: ClassVar[tuple[str, ...]] = ("mlframework.learners.implicit", "implicit.cpu.als", "threadpoolctl")
     consumes: ClassVar[Mapping[str, tuple[Task, ...]]] = {"interactions": ("ranking",)}
     excludes: ClassVar[tuple[str, ...]] = (*WITHOUT_STEPS, *IDS_ONLY)
     short_names: ClassVar[Mapping[str, str]] = {
@@ -62,15 +63,15 @@ class Als(ModelSection):
         """
         import numpy as np
 
+        from mlframework.learners.blas import blas_threads
         from mlframework.learners.implicit import ImplicitLearner, require_implicit
 
         require_implicit(spec, "als")
         from implicit.cpu.als import AlternatingLeastSquares
-        from threadpoolctl import threadpool_limits
 
         rng = np.random.default_rng(spec.seed)
         # implicit warns of BLAS threads as soon as a model is made; while it trains there is but one.
-        with threadpool_limits(1, "blas"):
+        with blas_threads(1):
             model = AlternatingLeastSquares(
                 self.factors,
                 self.regularization,

@@ -12,5 +12,7 @@ class ModelSection(Config):
 
     consumes: ClassVar[Mapping[str, tuple[Task, ...]]]
     """Type of data, and the tasks that the model can do with it."""
+    imports: ClassVar[tuple[str, ...]] = ()
+    """Modules that building and training it imports, for a process that imports them ahead."""
     short_names: ClassVar[Mapping[str, str]] = {}
     """Dotted key to the name that a setting has in best_hyperparameters.json: `{"training.num_epochs": "iterations"}`."""

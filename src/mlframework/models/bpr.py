@@ -23,6 +23,7 @@ class Bpr(ModelSection):
     gives other numbers each time.
     """
 
+    imports: ClassVar[tuple[str, ...]] = ("mlframework.learners.implicit", "implicit.cpu.bpr", "threadpoolctl")
     consumes: ClassVar[Mapping[str, tuple[Task, ...]]] = {"interactions": ("ranking",)}
     excludes: ClassVar[tuple[str, ...]] = (*WITHOUT_STEPS, *IDS_ONLY)
     short_names: ClassVar[Mapping[str, str]] = {

@@ -16,8 +16,8 @@ from pydantic import Field
 from mlframework.data.table_schema import TableExamples, TableSchema
 from mlframework.learners.base import Learner, LearnerSpec, Predictor
 from mlframework.metrics import Task as TaskName
+from mlframework.models.artifacts import export_module, write_weights
 from mlframework.models.base import ModelSection
-from mlframework.models.image_classifiers import export_module, write_weights
 from mlframework.models.mlp import TablePredictor
 from mlframework.models.recommender import Link, Recommender, exporter
 from mlframework.runs import FORMAT, read_json
@@ -52,6 +52,11 @@ def as_table(examples: TableExamples | Tabular) -> TableExamples:
 
 
 class _Factorization(ModelSection, ABC):
+    imports: ClassVar[tuple[str, ...]] = (
+        "mlframework.learners.torch",
+        "mlframework.learners.tasks",
+        "mlframework.models.factorization",
+    )
     consumes: ClassVar[Mapping[str, tuple[TaskName, ...]]] = {
         "table": ("classification", "regression"),
         "interactions": ("classification", "regression"),

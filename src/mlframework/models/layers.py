@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mlframework.models.look_up import LookUp
+
 
 class TabularInput(nn.Module):
     """Numeric columns, and an embedding of each categorical column, side by side.
@@ -19,7 +21,7 @@ class TabularInput(nn.Module):
         # Half the cardinality, at most 50: the rule of thumb of Guo and Berkhahn (https://arxiv.org/abs/1604.06737).
         sizes = [min(50, (cardinality + 1) // 2) for cardinality in cardinalities]
         self.embeddings = nn.ModuleList(
-            nn.Embedding(cardinality, size) for cardinality, size in zip(cardinalities, sizes, strict=True)
+            LookUp(cardinality, size) for cardinality, size in zip(cardinalities, sizes, strict=True)
         )
         self.width = numeric_width + sum(sizes)
 

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from mlframework.learners.base import Learner, LearnerSpec, Prediction, Predictor
 from mlframework.metrics import Task as TaskName
+from mlframework.models.artifacts import classified, export_module
 from mlframework.models.base import ModelSection
-from mlframework.models.image_classifiers import classified, export_module
 from mlframework.runs import FORMAT, read_json
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "silu": "SiLU", "tanh": "Tanh"}
 class Mlp(ModelSection):
     """Fully connected layers over the numeric columns and the embedded categorical ones."""
 
+    imports: ClassVar[tuple[str, ...]] = (
+        "mlframework.learners.torch",
+        "mlframework.learners.tasks",
+        "mlframework.models.layers",
+    )
     consumes: ClassVar[Mapping[str, tuple[TaskName, ...]]] = {"table": ("classification", "regression")}
 
     architecture: Literal["mlp"]

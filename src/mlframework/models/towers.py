@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from mlframework.data.batches import Fetch, Rows
 from mlframework.models.layers import TabularInput
+from mlframework.models.look_up import LookUp
 
 _INITIAL_STD = 0.1
 _REDRAWS = 2
@@ -54,7 +55,7 @@ class Tower(nn.Module):
         self, n_rows: int, embedding_dim: int, hidden: tuple[int, ...], dropout: float, features: Features | None
     ) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(n_rows, embedding_dim)
+        self.embedding = LookUp(n_rows, embedding_dim)
         nn.init.normal_(self.embedding.weight, std=_INITIAL_STD)
         self.features = features
         width = embedding_dim + (0 if features is None else features.width)

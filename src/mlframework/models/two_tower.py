@@ -36,6 +36,11 @@ class TwoTower(ModelSection):
     Each interaction counts once, whatever its weight.
     """
 
+    imports: ClassVar[tuple[str, ...]] = (
+        "mlframework.learners.torch",
+        "mlframework.learners.tasks",
+        "mlframework.models.towers",
+    )
     consumes: ClassVar[Mapping[str, tuple[Task, ...]]] = {"interactions": ("ranking",)}
     excludes: ClassVar[tuple[str, ...]] = ("training.label_smoothing", "training.class_weights")
 
@@ -148,7 +153,7 @@ class TwoTower(ModelSection):
         return Batches(fetch, items, spec.settings.batch_size, spec.device, order, cut)
 
     def _exporter(self, train: InteractionExamples, device: str) -> Callable[[nn.Module, Path], None]:
-        from mlframework.models.image_classifiers import write_weights
+        from mlframework.models.artifacts import write_weights
 
         vectors, write = vectors_of(train, device), exporter("two_tower", train, self.embedding_dim)
 

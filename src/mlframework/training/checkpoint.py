@@ -1,9 +1,10 @@
 """Best and last checkpoints of a run, each complete for an exact resume."""
 
+import json
 import os
 import shutil
+import threading
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlframework.errors import CheckpointError, DamagedCheckpointError
@@ -11,20 +12,23 @@ from mlframework.learners.base import Learner
 from mlframework.runs import FOLDER_MODE, FORMAT, replacing, sync_folder, writing
 from mlframework.training.callbacks import EpochRecord, History
 
+_KEYS = {"identity", "history", "learner"}
 
-@dataclass(frozen=True)
+
 class Checkpoints:
     """The checkpoints in a folder: `best.pt`, `last.pt`, and while a training goes on `previous.pt`.
 
     An epoch writes one file: `previous.pt` is what was `last.pt` an epoch ago, `best.pt` a second name of what was.
+    It is written beside the next epoch: whoever relies on it calls `settle` first.
 
-    Attributes:
+    Args:
         folder: where they lie.
         identity: what makes a training the same one; a checkpoint of another identity is refused.
     """
 
-    folder: Path
-    identity: str
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.folder, self.identity = folder, identity
+        self._writing: _Writing | None = None
 
     @property
     def best(self) -> Path:
@@ -39,22 +43,42 @@ class Checkpoints:
         return self.folder / "previous.pt"
 
     def save(self, learner: Learner, history: History) -> None:
-        """Write `last.pt`, and `best.pt` where the last epoch is the best so far.
+        """Begin to write `last.pt`, and `best.pt` where the last epoch is the best so far; the state is that of now.
+
+        It waits until the epoch before is written, so that no more than one is ever on its way.
+
+        Raises:
+            RunError: the one before could not be written; see `settle`.
+        """
+        self.settle()
+        state = {
+            "format": FORMAT,
+            "identity": self.identity,
+            # One text: torch looks at every object of a state for what it would have to write apart.
+            "history": json.dumps([record.to_dict() for record in history.records]),
+            "learner": learner.state_dict(),
+        }
+        self._writing = _Writing(self, learner.codec.encode(state), history.best is history.records[-1])
+
+    def settle(self) -> None:
+        """Wait until what was saved is on the disk.
 
         Raises:
             RunError: it cannot be written, or the run's folder was removed; what was saved before is as it was.
         """
-        state = {
-            "format": FORMAT,
-            "identity": self.identity,
-            "history": [record.to_dict() for record in history.records],
-            "learner": learner.state_dict(),
-        }
+        if self._writing is not None:
+            # Only what has ended is forgotten: who is interrupted while waiting waits again.
+            error = self._writing.wait()
+            self._writing = None
+            if error is not None:
+                raise error
+
+    def _write(self, encoded: memoryview, is_best: bool) -> None:
         with writing(self.folder):
             self.folder.mkdir(FOLDER_MODE, exist_ok=True)  # not its parents: a run without its config is of no use
         with replacing(self.last, former=self.previous) as temporary:
-            learner.codec.dump(state, temporary)
-        if history.best is history.records[-1]:
+            temporary.write_bytes(encoded)
+        if is_best:
             _link(self.last, self.best)
         sync_folder(self.folder)
 
@@ -102,14 +126,14 @@ class Checkpoints:
             CheckpointError: the file is cut short, not ours, or of another training.
         """
         state = learner.codec.load(path)
-        if state.get("format") != FORMAT or not {"identity", "history", "learner"} <= state.keys():
+        if state.get("format") != FORMAT or not state.keys() >= _KEYS or not isinstance(state["history"], str):
             raise CheckpointError(f"{path}: is not a checkpoint of this version of mlframework; start a new run")
         if state["identity"] != self.identity:
             raise CheckpointError(
                 f"{path}: is of a training with other settings; resume it with the run's own config.yaml, or start a new run"
             )
         learner.load_state_dict(state["learner"])
-        history.records[:] = [EpochRecord.from_dict(record) for record in state["history"]]
+        history.records[:] = [EpochRecord.from_dict(record) for record in json.loads(state["history"])]
 
     def forget_previous(self) -> None:
         """Delete `previous.pt`: nothing is left to resume.
@@ -150,6 +174,26 @@ class Checkpoints:
         with writing(self.folder):
             for path in self._half_written():
                 path.unlink(missing_ok=True)
+
+
+class _Writing:
+    """A checkpoint on its way to the disk: a thread of its own waits for that, so that the training goes on meanwhile."""
+
+    def __init__(self, checkpoints: Checkpoints, encoded: memoryview, is_best: bool) -> None:
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(checkpoints, encoded, is_best), name="checkpoint")
+        self._thread.start()
+
+    def wait(self) -> BaseException | None:
+        """Wait until it has ended; return what it raised."""
+        self._thread.join()
+        return self._error
+
+    def _run(self, checkpoints: Checkpoints, encoded: memoryview, is_best: bool) -> None:
+        try:
+            checkpoints._write(encoded, is_best)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the training waits for it
+            self._error = error
 
 
 def _link(source: Path, path: Path) -> None:

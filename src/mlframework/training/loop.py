@@ -37,8 +37,9 @@ class Fit:
 def fit(plan: Fit, history: History) -> str:
     """Train, going on after the epochs that `history` has.
 
-    After every epoch the learner is evaluated on `val` (where there is one), the epoch is recorded, the checkpoint
-    written, and every callback told: in that order, so that what a callback raises loses no epoch.
+    After every epoch the learner is evaluated on `val` (where there is one), the epoch is recorded, its checkpoint begun,
+    and every callback told: in that order, so that what a callback raises loses no epoch. The checkpoint is on the disk
+    before that of the next epoch is begun, and before this function is left, whichever way.
 
     Returns:
         Why it ended: `all epochs done`, or what `stop` said.
@@ -51,10 +52,13 @@ def fit(plan: Fit, history: History) -> str:
     try:
         for callback in plan.callbacks:
             callback.on_start(plan.learner, history)
-        reason = plan.stop(history)
-        while reason is None and len(history.records) < plan.num_epochs:
-            ended = _epoch(plan, history, ended)
+        try:
             reason = plan.stop(history)
+            while reason is None and len(history.records) < plan.num_epochs:
+                ended = _epoch(plan, history, ended)
+                reason = plan.stop(history)
+        finally:
+            plan.checkpoints.settle()
         status = "finished"
         return reason or ALL_DONE
     except TrialPruned:

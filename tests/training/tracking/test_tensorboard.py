@@ -14,7 +14,8 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from mlframework.errors import RunError
-from mlframework.training.tracking.tensorboard import TensorBoardWriter
+from mlframework.training.tracking.charts import draw_predictions
+from mlframework.training.tracking.tensorboard import TensorBoardWriter, _masked_crc
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -63,6 +64,18 @@ def test_image_is_read_back_pixel_by_pixel(tmp_path: Path) -> None:
     [event] = read(tmp_path).Images("val/confusion")
     assert (event.step, event.width, event.height) == (3, 20, 12)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(event.encoded_image_string))), pixels)
+
+
+def test_a_chart_of_few_colours_is_nearly_the_same_in_half_of_the_bytes(tmp_path: Path) -> None:
+    points = (np.linspace(0, 1, 60), np.linspace(0, 1, 60) ** 3)
+    chart = draw_predictions(*points, "title")
+    writer = TensorBoardWriter(tmp_path)
+    writer.image("all", 1, chart)
+    writer.image("few", 1, chart, 64)
+    writer.close()
+    whole, few = (read(tmp_path).Images(tag)[0].encoded_image_string for tag in ("all", "few"))
+    shown = np.asarray(Image.open(io.BytesIO(few)).convert("RGB")).astype(int)
+    assert np.abs(shown - chart).mean() < 2 and len(few) < len(whole) / 2
 
 
 @pytest.mark.parametrize(
@@ -183,3 +196,17 @@ def test_importing_it_brings_neither_torch_nor_tensorflow() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+# RFC 3720, appendix B.4.
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (bytes(32), 0x8A9136AA), (b"\xff" * 32, 0x62A8AB43), (bytes(range(32)), 0x46DD794E),
+        (b"123456789", 0xE3069283), (b"", 0), (b"a", 0xC1D04330),
+    ],
+)  # fmt: skip
+def test_the_checksum_is_that_of_the_standard(data: bytes, expected: int) -> None:
+    masked = _masked_crc(data)
+    rotated = (masked - 0xA282EAD8) & 0xFFFFFFFF
+    assert ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF == expected

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlframework.errors import RunError
-from mlframework.learners.base import Learner
+from mlframework.learners.base import Learner, Outputs
 from mlframework.training.callbacks import SHARES, EpochRecord, History
-from mlframework.training.tracking.findings import Findings, Pace, findings_of
+from mlframework.training.tracking.findings import Pace, findings_of
 from mlframework.training.tracking.projector import Items, Projector
 from mlframework.training.tracking.tensorboard import TensorBoardWriter
 
@@ -38,7 +38,7 @@ class TensorBoardTracker:
         self._projector = None if items is None else Projector(folder, items)
         self._writer: TensorBoardWriter | None = None
         self._pace = Pace()
-        self._due: tuple[int, Findings | None, NDArray[np.float32] | None] | None = None
+        self._due: tuple[int, Outputs | None, NDArray[np.float32] | None] | None = None
 
     def on_start(self, learner: Learner, history: History) -> None:
         """Write the hyperparameters and the sample images."""
@@ -62,7 +62,7 @@ class TensorBoardTracker:
         assert self._writer is not None
         self._writer.scalars(record.epoch, values)
         if best is record:
-            self._due = (record.epoch, _findings(learner, record), self._vectors(learner))
+            self._due = (record.epoch, _outputs(learner, record), self._vectors(learner))
             if self._pace.has_time():
                 self._draw()
 
@@ -90,9 +90,10 @@ class TensorBoardTracker:
         if self._due is None:
             return
         began = time.monotonic()
-        epoch, findings, vectors = self._due
+        epoch, outputs, vectors = self._due
         self._due = None
         assert self._writer is not None
+        findings = None if outputs is None else findings_of(outputs)
         if findings is not None:
             findings.write(self._writer, epoch)
         if vectors is not None and self._projector is not None:
@@ -100,11 +101,8 @@ class TensorBoardTracker:
         self._pace.drawn(began)
 
 
-def _findings(learner: Learner, record: EpochRecord) -> Findings | None:
-    if not any(name.startswith("val_") for name in record.metrics):
-        return None
-    outputs = learner.outputs("val")
-    return None if outputs is None else findings_of(outputs)
+def _outputs(learner: Learner, record: EpochRecord) -> Outputs | None:
+    return learner.outputs("val") if any(name.startswith("val_") for name in record.metrics) else None
 
 
 def _tag(name: str) -> str:

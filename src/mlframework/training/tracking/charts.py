@@ -127,7 +127,7 @@ def _framed(
     left, top = line + widest + 3 * _GAP, line + 2 * _GAP
     width, height = left + _SIDE + 2 * _GAP + beside, top + _SIDE + 2 * line + 2 * _GAP
     canvas = Image.new("RGB", (width, height), PAPER)
-    canvas.paste(plot.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS), (left, top))
+    canvas.paste(plot.reduce(_FINER), (left, top))
     draw = ImageDraw.Draw(canvas)
     draw.rectangle((left - 1, top - 1, left + _SIDE, top + _SIDE), outline=FAINT)
     draw.text((left, _GAP), shortened(title, text, width - left - _GAP), fill=INK, font=text)

@@ -1,4 +1,4 @@
-"""What is shown of the best epoch: worked out when it ends, written when there is time for it."""
+"""What is shown of the best epoch: worked out and written when there is time for it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlframework.training.tracking.tensorboard import TensorBoardWriter
 
 _SHARE = 0.02  # of the time may go into drawing while a training goes on
+_COLOURS = 256  # of what is drawn with lines and points
 _FIRST = 0.1  # seconds that a drawing is taken to need before there was one
 
 
@@ -76,7 +77,7 @@ class OfClasses:
         if self.roc:
             one_of_two = len(self.class_names) == 2
             title = "val: ROC curve" if one_of_two else "val: ROC curves, each class against the others"
-            writer.image("roc_curve/val", epoch, draw_roc(self.roc, title, self.note))
+            writer.image("roc_curve/val", epoch, draw_roc(self.roc, title, self.note), _COLOURS)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class OfValues:
         from mlframework.training.tracking.charts import draw_predictions
 
         title = "val: predicted against true"
-        writer.image("predicted_against_true/val", epoch, draw_predictions(self.truth, self.predicted, title))
+        writer.image("predicted_against_true/val", epoch, draw_predictions(self.truth, self.predicted, title), _COLOURS)
 
 
 def findings_of(outputs: Outputs) -> Findings | None:

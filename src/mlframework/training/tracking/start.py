@@ -116,7 +116,9 @@ def name_of(config: Config) -> str:
 def hparams_of(config: Config, run: RunDir) -> dict[str, Any]:
     """Return the settings of a run by dotted key; of what stands for a variable, `${VAR}`, the name alone."""
     tree = config.model_dump()
-    written = yaml.read(run.config).tree if run.config.is_file() else {}
+    # To parse a config takes longer than all of its settings here: only where a variable stands in it.
+    has_variables = run.config.is_file() and b"${" in run.config.read_bytes()
+    written = yaml.read(run.config).tree if has_variables else {}
     found: dict[str, Any] = {}
     for leaf in schema.leaves(type(config), tree):
         if leaf.key.split(".")[0] in _SECTIONS:

@@ -16,8 +16,11 @@ import math
 import os
 import socket
 import struct
+import sys
 import time
+from array import array
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -82,13 +85,15 @@ class TensorBoardWriter:
         entries = [summary_pb2.Summary.Value(tag=tag, simple_value=float(value)) for tag, value in values.items()]
         self._at(step, summary_pb2.Summary(value=entries))
 
-    def image(self, tag: str, step: int, pixels: "npt.NDArray[np.uint8]") -> None:
+    def image(self, tag: str, step: int, pixels: "npt.NDArray[np.uint8]", colours: int | None = None) -> None:
         """Write one picture.
 
         Args:
             tag: its name; a later step replaces the picture under the same name, with a slider between them.
             step: the epoch or step it belongs to.
             pixels: uint8 array (height, width, 3), RGB.
+            colours: how many of its colours are kept: lines on white need few, and take a third of the bytes and of the time;
+                None: all.
 
         Raises:
             ValueError: `pixels` has another shape or type.
@@ -98,7 +103,7 @@ class TensorBoardWriter:
             raise ValueError(f"a picture is uint8 (height, width, 3), got {pixels.dtype} {pixels.shape}")
         height, width, channels = pixels.shape
         picture = summary_pb2.Summary.Image(
-            height=height, width=width, colorspace=channels, encoded_image_string=_png(pixels)
+            height=height, width=width, colorspace=channels, encoded_image_string=_png(pixels, colours)
         )
         self._at(step, summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, image=picture)]))
 
@@ -224,11 +229,14 @@ def _fill(field: Any, value: HParam) -> None:
             field.string_value = str(value)
 
 
-def _png(pixels: "npt.NDArray[np.uint8]") -> bytes:
+def _png(pixels: "npt.NDArray[np.uint8]", colours: int | None) -> bytes:
     from PIL import Image
 
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
+    buffer, picture = io.BytesIO(), Image.fromarray(pixels)
+    if colours is not None:
+        picture = picture.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    # Charts are flat: to look longer for what repeats takes four times as long, and saves a tenth.
+    picture.save(buffer, format="PNG", compress_level=2)
     return buffer.getvalue()
 
 
@@ -238,23 +246,29 @@ def _frame(data: bytes) -> bytes:
     return length + struct.pack("<I", _masked_crc(length)) + data + struct.pack("<I", _masked_crc(data))
 
 
-def _crc_table() -> tuple[int, ...]:
-    table = []
-    for byte in range(256):
-        for _ in range(8):
-            byte = (byte >> 1) ^ (0x82F63B78 if byte & 1 else 0)  # the Castagnoli polynomial, bits reversed
-        table.append(byte)
-    return tuple(table)
-
-
-_CRC_TABLE = _crc_table()
-
-
 def _masked_crc(data: bytes) -> int:
     """CRC-32C, rotated and shifted as TFRecords want it (a checksum of data that holds checksums is a weak one)."""
-    table = _CRC_TABLE
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    table, crc = _crc_table(), 0xFFFFFFFF
+    # Two bytes at once, the lower one first: pictures have tens of thousands.
+    pairs = array("H", data[: len(data) & ~1])
+    if sys.byteorder == "big":
+        pairs.byteswap()
+    for pair in pairs:
+        crc = table[(crc ^ pair) & 0xFFFF] ^ (crc >> 16)
+    if len(data) % 2:
+        # A byte after a zero one is carried on by one byte less: its own checksum.
+        crc = table[((crc ^ data[-1]) & 0xFF) << 8] ^ (crc >> 8)
     crc ^= 0xFFFFFFFF
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@cache
+def _crc_table() -> list[int]:
+    """Return what each pair of bytes becomes by the Castagnoli polynomial, bits reversed."""
+    import numpy as np
+
+    found = np.arange(1 << 16, dtype=np.uint32)
+    for _ in range(16):
+        found = (found >> np.uint32(1)) ^ np.where(found & np.uint32(1), np.uint32(0x82F63B78), np.uint32(0))
+    table: list[int] = found.tolist()
+    return table
