@@ -92,7 +92,7 @@ CASES: tuple[Case, ...] = (
         ours="ours_two", floor="ours", agree={"trials": 0},
     ),
     Case(
-        "mlp_two_workers", "mlp_search.py", "the MLP search, two workers against one process", 0.60, "wall",
+        "mlp_two_workers", "mlp_search.py", "the MLP search, two workers against one process", 0.60, "whole",
         ours="ours_two", floor="ours", agree={"trials": 0},
     ),
     Case(

@@ -8,8 +8,9 @@ from typing import Any
 import ratings
 from common import Clock, main, quick
 
-N_TRIALS, EPOCHS, SEED, FRACTION = quick(20, 3), quick(8, 2), 42, 0.1
+N_TRIALS, EPOCHS, SEED, FRACTION = quick(20, 3), quick(15, 2), 42, 0.1
 STUDY = "als_search"
+FACTORS = 16, 128
 CONFIG: dict[str, Any] = {
     "name": "als",
     "device": "cpu",
@@ -18,7 +19,12 @@ CONFIG: dict[str, Any] = {
         "path": str(ratings.LOG),
         "split": {"val_fraction": FRACTION, "test_fraction": FRACTION},
     },
-    "model": {"architecture": "als", "factors": 32, "regularization": 0.1, "alpha": 1.0},
+    "model": {
+        "architecture": "als",
+        "factors": 100,
+        "regularization": 0.01,
+        "alpha": 1.0,
+    },  # as implicit has them by default
     "training": {"num_epochs": EPOCHS, "num_threads": 1},
     "metric": "val_ndcg_at_10",
 }
@@ -29,7 +35,7 @@ SEARCH: dict[str, Any] = {
     "sampler": {"type": "TPESampler"},
     "pruner": {"type": "none"},
     "search_space": {
-        "model.factors": {"type": "int", "low": 8, "high": 48},
+        "model.factors": {"type": "int", "low": FACTORS[0], "high": FACTORS[1]},
         "model.regularization": {"type": "loguniform", "low": 0.01, "high": 10.0},
         "model.alpha": {"type": "loguniform", "low": 0.5, "high": 20.0},
     },
@@ -135,7 +141,7 @@ def hand() -> dict[str, Any]:
         for place in range(N_TRIALS):
             study.sampler = optuna.samplers.TPESampler(seed=_seed(place))
             trial = study.ask()
-            factors = trial.suggest_int("model.factors", 8, 48)
+            factors = trial.suggest_int("model.factors", *FACTORS)
             regularization = trial.suggest_float("model.regularization", 0.01, 10.0, log=True)
             alpha = trial.suggest_float("model.alpha", 0.5, 20.0, log=True)
             best = -1.0

@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,6 +68,24 @@ class Epochs:
     def seconds(self) -> float:
         """Seconds an epoch, validation and all that is written included."""
         return an_epoch([*self._epochs.ends[:-1], self._fit.ends[-1]])
+
+
+def trained(config: dict[str, Any]) -> tuple[float, Mapping[str, float]]:
+    """Train by a config of ours; returns the seconds of an epoch, and the metrics of the best one."""
+    import mlframework
+
+    epochs = Epochs()
+    run = mlframework.train(config)
+    return epochs.seconds, run.result.best_metrics
+
+
+def shuffled(n: int, batch_size: int, order: Any) -> Iterator[Any]:
+    """Yield the rows of each batch of an epoch by hand, in an order that the generator draws."""
+    import torch
+
+    permutation = torch.randperm(n, generator=order)
+    for start in range(0, n, batch_size):
+        yield permutation[start : start + batch_size]
 
 
 def an_epoch(ends: list[float]) -> float:

@@ -3,9 +3,9 @@
 from typing import Any
 
 import ratings
-from common import Epochs, an_epoch, main, quick
+from common import an_epoch, main, quick, shuffled, trained
 
-EPOCHS, BATCH, FACTORS, LR, INIT_STD, SEED = quick(10, 2), 2048, 16, 5e-3, 0.01, 42
+EPOCHS, BATCH, FACTORS, LR, INIT_STD, SEED = quick(20, 2), 2048, 16, 5e-3, 0.01, 42
 CONFIG = {
     "name": "fm",
     "device": "cpu",
@@ -45,11 +45,8 @@ def prepare() -> dict[str, Any]:
 
 def ours() -> dict[str, Any]:
     """Train by the config."""
-    import mlframework
-
-    epochs = Epochs()
-    run = mlframework.train(CONFIG)
-    return _found(epochs.seconds, run.result.best_metrics["val_auc"])
+    seconds, metrics = trained(CONFIG)
+    return _found(seconds, metrics["val_auc"])
 
 
 def hand() -> dict[str, Any]:
@@ -87,10 +84,8 @@ def hand() -> dict[str, Any]:
     ends: list[float] = []
     best, weights = 0.0, None
     for _ in range(EPOCHS):
-        permutation = torch.randperm(len(x), generator=order)
         total = torch.zeros(())
-        for start in range(0, len(x), BATCH):
-            rows = permutation[start : start + BATCH]
+        for rows in shuffled(len(x), BATCH, order):
             loss = functional.binary_cross_entropy_with_logits(score(x[rows]), y[rows])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -17,20 +17,21 @@ def prepare() -> dict[str, Any]:
 
 
 def ours() -> dict[str, Any]:
-    """Search with a Tuner; every call of Optuna's storage and of the places' ledger is counted."""
+    """Search with a Tuner; every call of the study's storage and of the places' ledger is counted."""
     import time
     from itertools import pairwise
     from statistics import mean
 
-    from optuna.storages._cached_storage import _CachedStorage
-
     import mlframework
     from mlframework.search.lease import Leases
+    from mlframework.search.mirror import Mirror
+    from mlframework.search.patience import Patience
 
     storage = Clock()
-    for name in vars(_CachedStorage):
-        if not name.startswith("_"):
-            storage.watch(_CachedStorage, name)
+    for owner, names in ((Mirror, vars(Mirror)), (Patience, ("__call__",))):
+        for name in names:
+            if name == "__call__" or not name.startswith("_"):
+                storage.watch(owner, name)
     for name in LEDGER:
         storage.watch(Leases, name)
     taken: list[tuple[float, float]] = []

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from common import Clock, main
+from common import Clock, main, shuffled
 
 EPOCHS, BATCH, HIDDEN, LR, SEED = 20, 32, 64, 1e-3, 42
 CONFIG = {
@@ -70,10 +70,8 @@ def hand() -> dict[str, Any]:
     started, best, weights = time.perf_counter(), float("inf"), None
     for _ in range(EPOCHS):
         module.train()
-        permutation = torch.randperm(len(x), generator=order)
         total = torch.zeros(())
-        for start in range(0, len(x), BATCH):
-            rows = permutation[start : start + BATCH]
+        for rows in shuffled(len(x), BATCH, order):
             targets = y[rows]
             loss = functional.cross_entropy(module(x[rows]), targets)
             optimizer.zero_grad()

@@ -3,7 +3,7 @@
 from typing import Any
 
 import ratings
-from common import Epochs, an_epoch, main, quick
+from common import an_epoch, main, quick, shuffled, trained
 
 EPOCHS, BATCH, DIMENSIONS, LR, TEMPERATURE, SEED = quick(5, 2), 256, 64, 3e-3, 0.2, 42
 CONFIG = {
@@ -39,11 +39,8 @@ def prepare() -> dict[str, Any]:
 
 def ours() -> dict[str, Any]:
     """Train by the config."""
-    import mlframework
-
-    epochs = Epochs()
-    run = mlframework.train(CONFIG)
-    return _found(epochs.seconds, run.result.best_metrics["val_recall_at_10"])
+    seconds, metrics = trained(CONFIG)
+    return _found(seconds, metrics["val_recall_at_10"])
 
 
 def hand() -> dict[str, Any]:
@@ -75,10 +72,8 @@ def hand() -> dict[str, Any]:
     ends: list[float] = []
     best, weights = -1.0, None
     for _ in range(EPOCHS):
-        permutation = torch.randperm(len(users), generator=order)
         total = torch.zeros(())
-        for start in range(0, len(users), BATCH):
-            rows = permutation[start : start + BATCH]
+        for rows in shuffled(len(users), BATCH, order):
             own, other = users[rows], items[rows]
             left, right = functional.normalize(of_users(own), dim=1), functional.normalize(of_items(other), dim=1)
             logits = left @ right.T / TEMPERATURE - log_q[other]
