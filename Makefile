@@ -49,8 +49,8 @@ quickstart: $(STAMP) ## Search, train and draw on real images of digits, in the 
 		'$(BIN)/tensorboard --logdir $(PLAYGROUND)/runs' 'the curves of every trial and of the final run'
 
 # One thread a process, and none that spins while it waits: processes that fight for the cores are ten times slower.
-test: $(STAMP) ## Run the tests
-	$(PYTEST) $(ARGS)
+test: $(STAMP) ## Run the tests; one that fails is run once more, and told of
+	$(PYTEST) --reruns 1 --rerun-show-tracebacks $(ARGS)
 
 test-all: $(STAMP) ## Run the tests and their long forms
 	$(PYTEST) -m '' $(ARGS)

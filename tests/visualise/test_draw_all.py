@@ -101,6 +101,32 @@ def test_a_browser_that_fails_leaves_old_pictures_alone(
     assert [path.name for path in tmp_path.iterdir()] == ["slice.png"]
 
 
+STUMBLING = """
+import logging
+from pathlib import Path
+import plotly.graph_objects
+import plotly.io
+from mlframework.visualise import export
+
+def stumble(*, file, **given):
+    for library in ("choreographer.channels.pipe", "kaleido.kaleido"):
+        try:
+            raise ValueError("half a message")
+        except ValueError:
+            logging.getLogger(library).exception("ignored")
+    file[0].write_bytes(b"drawn")
+
+plotly.io.write_images = stumble
+written = export.write({"one": plotly.graph_objects.Figure()}, Path("plots"), ["png"])
+assert (written.paths, written.reason) == ((Path("plots/one.png"),), None)
+"""
+
+
+def test_what_the_browsers_libraries_get_past_is_not_shown(here: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", STUMBLING], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_a_folder_that_cannot_be_made(view: StudyView, tmp_path: Path) -> None:
     (tmp_path / "plots").write_text("in the way")
     with pytest.raises(RunError, match="a file stands"):

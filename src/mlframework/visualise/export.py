@@ -1,6 +1,7 @@
 """Writing figures to files: interactive HTML that works offline, and PNG by way of a browser."""
 
 import importlib.util
+import logging
 import os
 import shutil
 import tempfile
@@ -35,6 +36,9 @@ NO_BROWSER = (
     "no PNG: it takes Chrome or Chromium, and none was found. Install one (Debian, Ubuntu: apt-get install chromium; "
     "anywhere: plotly_get_chrome), or name its program in BROWSER_PATH"
 )
+
+
+_SILENT = logging.NullHandler()
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,10 @@ def _write_png(figures: "Mapping[str, go.Figure]", folder: Path) -> dict[str, Pa
     """Draw all figures with one browser: starting it takes longer than a picture does."""
     import plotly.io
 
+    # Without a handler Python prints their warnings, with tracebacks, on stderr: what they stumble over and get past
+    # is no user's matter, and what ends the drawing comes as an exception.
+    for library in ("choreographer", "kaleido"):
+        logging.getLogger(library).addHandler(_SILENT)
     with writing(folder):
         make_folder(folder)
         drafts = Path(tempfile.mkdtemp(dir=folder, prefix=".plots."))
