@@ -66,6 +66,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def every_epoch_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a checkpoint at each epoch, as where epochs take longer than `PACE`."""
+    monkeypatch.setattr("mlframework.training.checkpoint.PACE", 0.0)
+
+
 @pytest.fixture(scope="session")
 def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """scikit-learn's 1,797 handwritten digits as a folder of images; not to be written into."""

@@ -38,6 +38,7 @@ from support.faults import (
 )
 from support.forked import Ended, Forker, nothing
 from support.searches import write_config
+from support.states import assert_same
 
 SAVE = "mlframework.training.checkpoint:Checkpoints._write"
 TELL, JUDGE = "mlframework.search.objective:_tell", "mlframework.search.objective:judge"
@@ -423,8 +424,8 @@ def test_a_run_whose_last_checkpoint_is_damaged_ends_as_if_nothing_had_happened(
     ended = ml_train(forker, "--resume", str(run))
     assert ended.code == 0
     assert ended.err == (
-        "warning: runs/tiny/checkpoints/last.pt: is cut short or damaged; going on from previous.pt, which is of epoch 2: the "
-        "epoch after it is trained again\n"
+        "warning: runs/tiny/checkpoints/last.pt: is cut short or damaged; going on from previous.pt, which is of epoch 2: what "
+        "came after it is trained again\n"
     )
     (state, metrics), (wanted, wanted_metrics) = state_of(run), state_of(Path("undisturbed"))
     assert metrics == wanted_metrics
@@ -445,17 +446,3 @@ def test_a_run_whose_checkpoints_are_all_damaged_says_what_to_delete(folder: Pat
     remove(checkpoints)
     assert ml_train(forker, "--resume", "runs/tiny").code == 0
     assert [line["epoch"] for line in state_of(Path("runs/tiny"))[1]] == [1, 2, 3, 4, 5]
-
-
-def assert_same(one: Any, other: Any) -> None:
-    """To the last bit."""
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key, value in one.items():
-            assert_same(value, other[key])
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other)
-        for left, right in zip(one, other, strict=True):
-            assert_same(left, right)
-    else:
-        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other

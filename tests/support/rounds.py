@@ -31,13 +31,15 @@ class Counts:
         taken_up: trials that were gone on with, each time.
         from_epoch: of those, how often from a later epoch than the first.
         lost: finished trials that were not there afterwards.
-        duplicates: ends that were told twice, last epochs that were trained twice, draws that more than one trial had.
+        again: epochs that were trained again, since their checkpoint was not written yet: fractions of a second.
+        duplicates: ends that were told twice, draws that more than one trial had.
     """
 
     rounds: int = 0
     kills: Counter[str] = field(default_factory=Counter)
     taken_up: int = 0
     from_epoch: int = 0
+    again: int = 0
     lost: int = 0
     duplicates: int = 0
 
@@ -45,7 +47,8 @@ class Counts:
         kills = ", ".join(f"{count} {what}" for what, count in sorted(self.kills.items()))
         return (
             f"{self.rounds} rounds, kills: {kills}; interrupted trials taken up {self.taken_up} times, {self.from_epoch} of "
-            f"them from a later epoch than the first; trials lost = {self.lost}, duplicates = {self.duplicates}"
+            f"them from a later epoch than the first; epochs trained again {self.again}; trials lost = {self.lost}, "
+            f"duplicates = {self.duplicates}"
         )
 
 
@@ -172,10 +175,9 @@ class Rounds:
 
     def _count_duplicates(self, events: list[dict[str, Any]]) -> None:
         ends = Counter(event["trial"] for event in events if event["event"] == "ended")
-        lasts = Counter(number for number, epoch in trained(events) if epoch == N_EPOCHS)
         draws = {(event["trial"], json.dumps(event["params"])) for event in events if event["event"] == "started"}
         trials_of = Counter(params for _, params in draws)
-        self.counts.duplicates = sum(count - 1 for counts in (ends, lasts, trials_of) for count in counts.values())
+        self.counts.duplicates = sum(count - 1 for counts in (ends, trials_of) for count in counts.values())
 
     def _count_taken_up(self, events: list[dict[str, Any]]) -> None:
         last: dict[int, int] = {}
@@ -189,26 +191,5 @@ class Rounds:
                 if number in fresh:
                     fresh.discard(number)
                     self.counts.from_epoch += event["epoch"] > 1
-                    assert event["epoch"] >= last[number], f"trial {number} went back behind epoch {last[number]}"
+                    self.counts.again += max(0, last[number] - event["epoch"])
                 last[number] = event["epoch"]
-
-
-def trained(events: list[dict[str, Any]]) -> list[tuple[int, int]]:
-    """Return the trial and the number of each epoch that was trained.
-
-    The first epoch that is heard of a trial that is taken up is the one that its checkpoint had: it is told again, since its
-    former owner may have died before it could, and is not trained. Without a checkpoint that is the first one, which is.
-    """
-    found: list[tuple[int, int]] = []
-    begun: set[int] = set()
-    again: set[int] = set()
-    for event in events:
-        number = event.get("trial")
-        if event["event"] == "started":
-            again.update({number} & begun)
-            begun.add(number)
-        elif event["event"] == "epoch":
-            if number not in again or event["epoch"] == 1:
-                found.append((number, event["epoch"]))
-            again.discard(number)
-    return found

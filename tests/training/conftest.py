@@ -1,6 +1,7 @@
 """A learner without torch, whose epochs are written down beforehand."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 
 from mlframework.learners.archives import damaged
 from mlframework.learners.base import GradientNorm, Outputs, ignore_batches
+
+sys.path.append(str(Path(__file__).parents[1]))
 
 
 class JsonCodec:

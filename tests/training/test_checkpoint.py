@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from mlframework.errors import CheckpointError, DamagedCheckpointError, RunError
+from mlframework.experiment import build_learner, load_data
 from mlframework.training.callbacks import EpochRecord, History
 from mlframework.training.checkpoint import Checkpoints
+from support.states import assert_same
+
+written = pytest.mark.usefixtures("every_epoch_written")
 
 
 def trained(learner: Any, checkpoints: Checkpoints, values: list[float]) -> History:
@@ -31,6 +36,7 @@ def restored(learner: Any, checkpoints: Checkpoints, path: Path) -> tuple[int, l
     return learner.trained, [record.epoch for record in history.records]
 
 
+@written
 def test_best_stays_the_best_epochs_state_while_last_goes_on(tmp_path: Path, scripted: Any) -> None:
     checkpoints = Checkpoints(tmp_path / "checkpoints", "id")
     trained(scripted([]), checkpoints, [0.5, 0.9, 0.7, 0.9, 0.1])
@@ -38,6 +44,7 @@ def test_best_stays_the_best_epochs_state_while_last_goes_on(tmp_path: Path, scr
     assert restored(scripted([]), checkpoints, checkpoints.last) == (5, [1, 2, 3, 4, 5])
 
 
+@written
 def test_the_best_epoch_costs_no_second_file_and_nothing_else_lies_there(tmp_path: Path, scripted: Any) -> None:
     checkpoints = Checkpoints(tmp_path, "id")
     trained(scripted([]), checkpoints, [0.5, 0.9])
@@ -45,6 +52,7 @@ def test_the_best_epoch_costs_no_second_file_and_nothing_else_lies_there(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt", "previous.pt"]
 
 
+@written
 def test_the_last_two_are_kept_by_renaming(tmp_path: Path, scripted: Any) -> None:
     checkpoints = Checkpoints(tmp_path, "id")
     trained(scripted([]), checkpoints, [0.5, 0.9])
@@ -59,6 +67,7 @@ def test_the_last_two_are_kept_by_renaming(tmp_path: Path, scripted: Any) -> Non
     assert checkpoints.previous.stat().st_ino == checkpoints.best.stat().st_ino == was, "nothing was written twice"
 
 
+@written
 @pytest.mark.parametrize("content", [b"", b'{"format": 1, "ide', b"\x00" * 60], ids=["empty", "cut short", "zeros"])
 def test_of_a_damaged_last_one_the_one_before_is_taken_and_survives_the_next_epoch(
     tmp_path: Path, scripted: Any, content: bytes
@@ -80,6 +89,7 @@ def test_of_a_damaged_last_one_the_one_before_is_taken_and_survives_the_next_epo
     assert restored(scripted([]), checkpoints, checkpoints.previous)[0] == 2, "the damaged one did not take its place"
 
 
+@written
 def test_with_both_damaged_the_message_says_what_to_delete(tmp_path: Path, scripted: Any) -> None:
     checkpoints = Checkpoints(tmp_path, "id")
     trained(scripted([]), checkpoints, [0.5, 0.9])
@@ -121,6 +131,7 @@ def test_a_run_whose_folder_was_removed_ends_instead_of_making_half_of_it_again(
     assert not (tmp_path / "run").exists()
 
 
+@written
 def test_a_file_system_without_hard_links_gets_a_copy(
     tmp_path: Path, scripted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +145,7 @@ def test_a_file_system_without_hard_links_gets_a_copy(
     assert restored(scripted([]), checkpoints, checkpoints.best) == (2, [1, 2])
 
 
+@written
 def test_a_write_that_fails_leaves_the_epoch_before(
     tmp_path: Path, scripted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +168,7 @@ def test_a_write_that_fails_leaves_the_epoch_before(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt", "previous.pt"]
 
 
+@written
 def test_a_checkpoint_is_written_beside_the_next_epoch_and_has_the_state_of_its_own(
     tmp_path: Path, scripted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +192,64 @@ def test_a_checkpoint_is_written_beside_the_next_epoch_and_has_the_state_of_its_
     checkpoints.settle()
     assert restored(scripted([]), checkpoints, checkpoints.last) == (2, [1, 2])
     assert restored(scripted([]), checkpoints, checkpoints.previous) == (1, [1])
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """The writes from now on: whether each is of a best epoch."""
+    writes, write = [], Checkpoints._write
+
+    def count(checkpoints: Checkpoints, encoded: memoryview, is_best: bool) -> None:
+        writes.append(is_best)
+        write(checkpoints, encoded, is_best)
+
+    monkeypatch.setattr(Checkpoints, "_write", count)
+    return writes
+
+
+def test_of_epochs_that_follow_fast_the_best_and_the_last_are_written_whole_and_in_their_order(
+    tmp_path: Path, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlframework.training.checkpoint.PACE", 1e6)
+    writes, checkpoints = counted(monkeypatch), Checkpoints(tmp_path, "id")
+    trained(scripted([]), checkpoints, [0.5, 0.6, 0.9, 0.7, 0.9, 0.1])
+    assert writes == [True, True, False], "the first at once, the best and the last when it is waited for"
+    assert restored(scripted([]), checkpoints, checkpoints.best) == (3, [1, 2, 3])
+    assert restored(scripted([]), checkpoints, checkpoints.last) == (6, [1, 2, 3, 4, 5, 6])
+    assert restored(scripted([]), checkpoints, checkpoints.previous) == (3, [1, 2, 3])
+    checkpoints.settle()
+    assert len(writes) == 3, "nothing was left"
+
+
+@pytest.mark.parametrize("family", ["mlp classification", "als", "two_tower"])
+def test_what_is_kept_in_memory_is_what_would_have_been_written(
+    tmp_path: Path, make_config: Any, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    """The best epoch is followed by one that writes into the same weights."""
+    config = make_config(family)
+    splits, states = load_data(config), []
+    for name, pace in (("often", 0.0), ("seldom", 1e6)):
+        monkeypatch.setattr("mlframework.training.checkpoint.PACE", pace)
+        torch.manual_seed(config.seed)
+        learner, checkpoints = build_learner(config, splits), Checkpoints(tmp_path / name, "id")
+        trained(learner, checkpoints, [0.5, 0.6, 0.9, 0.7])
+        states.append([learner.codec.load(path)["learner"] for path in (checkpoints.best, checkpoints.last)])
+    for often, seldom in zip(*states, strict=True):
+        assert_same(often, seldom)
+
+
+def test_nobody_writes_what_belongs_to_another_process_by_now(
+    tmp_path: Path, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlframework.training.checkpoint.PACE", 1e6)
+    writes, checkpoints = counted(monkeypatch), Checkpoints(tmp_path, "id")
+    learner, history = scripted([]), History("val_acc", "maximize")
+    for epoch in (1, 2):
+        learner.train_epoch()
+        history.records.append(EpochRecord(epoch, {"train_loss": 1.0, "val_acc": 0.1 * epoch}, 0.5, None))
+        checkpoints.save(learner, history)
+    checkpoints.drop()
+    checkpoints.settle()
+    assert (len(writes), restored(scripted([]), checkpoints, checkpoints.last)) == (1, (1, [1]))
 
 
 def test_another_identity_is_refused(tmp_path: Path, scripted: Any) -> None:

@@ -226,6 +226,7 @@ def test_what_a_callback_raises_at_the_start_is_told_too(tmp_path: Path, scripte
     assert first.told == ["start after 0", "pruned"]
 
 
+@pytest.mark.usefixtures("every_epoch_written")
 def test_whoever_hears_of_an_epoch_finds_the_one_before_on_the_disk_and_at_the_end_the_last(
     tmp_path: Path, scripted: Any
 ) -> None:
@@ -241,6 +242,7 @@ def test_whoever_hears_of_an_epoch_finds_the_one_before_on_the_disk_and_at_the_e
     assert resume_point(scripted([]), tmp_path) == 5
 
 
+@pytest.mark.usefixtures("every_epoch_written")
 def test_a_checkpoint_that_cannot_be_written_ends_the_training_as_what_can_be_resumed(
     tmp_path: Path, scripted: Any
 ) -> None:
@@ -255,3 +257,23 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_training_as_what_can_be_re
         fit(plan(scripted(VALUES), tmp_path / "checkpoints", recorder), history)
     assert recorder.told[-1] == "interrupted"
     assert len(history.records) in (3, 4)
+
+
+def test_who_lost_a_run_leaves_its_files_to_the_one_who_has_it(
+    tmp_path: Path, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stopped, say, in its third epoch; its second is not written yet."""
+    monkeypatch.setattr("mlframework.training.checkpoint.PACE", 1e6)
+
+    class Losing(Recorder):
+        asked = 0
+
+        def before_save(self) -> None:
+            self.asked += 1
+            if self.asked > 2:
+                raise Stopped("taken over")
+
+    recorder = Losing()
+    with pytest.raises(Stopped, match="taken over"):
+        fit(plan(scripted(VALUES), tmp_path, recorder), new_history())
+    assert (recorder.told[-1], resume_point(scripted([]), tmp_path)) == ("interrupted", 1)

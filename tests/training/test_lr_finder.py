@@ -3,7 +3,7 @@
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from mlframework.errors import TrainingError
 from mlframework.experiment import ExperimentConfig, build_learner, load_data
 from mlframework.learners.base import Learner, Steps
 from mlframework.training.lr_finder import Finding, Sweep, find_lr, suggestions
+from support.states import assert_same
 
 MakeConfig = Callable[..., ExperimentConfig]
 WITH_STEPS = (
@@ -50,21 +51,6 @@ def learner_of(scripted: type[Any]) -> Callable[[Callable[[float, int], float]],
 
 
 LearnerOf = Callable[[Callable[[float, int], float]], Any]
-
-
-def assert_same(one: Any, other: Any) -> None:
-    """Bit for bit."""
-    if isinstance(one, torch.Tensor):
-        assert torch.equal(one, other)
-    elif isinstance(one, Mapping):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_same(one[key], other[key])
-    elif isinstance(one, list | tuple):
-        for mine, theirs in zip(one, other, strict=True):
-            assert_same(mine, theirs)
-    else:
-        assert one == other
 
 
 # --- what it suggests

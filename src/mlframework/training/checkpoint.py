@@ -1,25 +1,53 @@
 """Best and last checkpoints of a run, each complete for an exact resume."""
 
+import copy
 import json
+import math
 import os
 import shutil
 import threading
+import time
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from mlframework.errors import CheckpointError, DamagedCheckpointError
-from mlframework.learners.base import Learner
+from mlframework.learners.base import Codec, Learner
 from mlframework.runs import FOLDER_MODE, FORMAT, replacing, sync_folder, writing
 from mlframework.training.callbacks import EpochRecord, History
 
+PACE = 0.2
+"""Seconds from one write to the next: of epochs that follow one another faster, the last and the best are written."""
+
 _KEYS = {"identity", "history", "learner"}
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """An epoch's end: the learner's state, how it is encoded, the epochs so far, and whether the last is the best."""
+
+    state: Any
+    codec: Codec
+    records: Sequence[EpochRecord]
+    is_best: bool
+
+    def encoded(self, identity: str) -> memoryview:
+        """Return the bytes of its checkpoint."""
+        # The history as one text: torch looks at every object of a state for what it would have to write apart.
+        history = json.dumps([record.to_dict() for record in self.records])
+        return self.codec.encode({"format": FORMAT, "identity": identity, "history": history, "learner": self.state})
 
 
 class Checkpoints:
     """The checkpoints in a folder: `best.pt`, `last.pt`, and while a training goes on `previous.pt`.
 
-    An epoch writes one file: `previous.pt` is what was `last.pt` an epoch ago, `best.pt` a second name of what was.
-    It is written beside the next epoch: whoever relies on it calls `settle` first.
+    An epoch writes one file: `previous.pt` is what was `last.pt` before, `best.pt` a second name of what was.
+    It is written beside the next epoch, and not before the one before is `PACE` old: until then its state is kept in
+    memory. Whoever relies on it calls `settle` first.
 
     Args:
         folder: where they lie.
@@ -28,7 +56,9 @@ class Checkpoints:
 
     def __init__(self, folder: Path, identity: str) -> None:
         self.folder, self.identity = folder, identity
+        self._kept: list[_Saved] = []
         self._writing: _Writing | None = None
+        self._due = -math.inf
 
     @property
     def best(self) -> Path:
@@ -45,32 +75,47 @@ class Checkpoints:
     def save(self, learner: Learner, history: History) -> None:
         """Begin to write `last.pt`, and `best.pt` where the last epoch is the best so far; the state is that of now.
 
-        It waits until the epoch before is written, so that no more than one is ever on its way.
+        It waits for what is being written, so that there is no more than one write at a time. Where the last one
+        began less than `PACE` ago, it keeps a copy of the state instead.
 
         Raises:
-            RunError: the one before could not be written; see `settle`.
+            RunError: what was saved before could not be written; see `settle`.
         """
-        self.settle()
-        state = {
-            "format": FORMAT,
-            "identity": self.identity,
-            # One text: torch looks at every object of a state for what it would have to write apart.
-            "history": json.dumps([record.to_dict() for record in history.records]),
-            "learner": learner.state_dict(),
-        }
-        self._writing = _Writing(self, learner.codec.encode(state), history.best is history.records[-1])
+        state, is_best = learner.state_dict(), history.best is history.records[-1]
+        self._kept = [each for each in self._kept if each.is_best and not is_best]
+        self._kept.append(_Saved(state, learner.codec, tuple(history.records), is_best))
+        if time.monotonic() < self._due:
+            self._kept[-1] = replace(self._kept[-1], state=_copied(state))
+        else:
+            self._begin()
 
     def settle(self) -> None:
-        """Wait until what was saved is on the disk.
+        """Write what is kept, and wait until all that was saved is on the disk.
 
         Raises:
             RunError: it cannot be written, or the run's folder was removed; what was saved before is as it was.
         """
+        if self._kept:
+            self._begin()
+        self._wait()
+
+    def drop(self) -> None:
+        """Forget what is kept: it is another process's training by now."""
+        self._kept.clear()
+
+    def _begin(self) -> None:
+        self._wait()
+        self._due = time.monotonic() + PACE
+        self._writing = _Writing(self, [(each.encoded(self.identity), each.is_best) for each in self._kept])
+        self._kept.clear()
+
+    def _wait(self) -> None:
         if self._writing is not None:
             # Only what has ended is forgotten: who is interrupted while waiting waits again.
             error = self._writing.wait()
             self._writing = None
             if error is not None:
+                self._kept.clear()
                 raise error
 
     def _write(self, encoded: memoryview, is_best: bool) -> None:
@@ -102,7 +147,7 @@ class Checkpoints:
             if damaged:
                 warnings.warn(
                     f"{self.last}: is cut short or damaged; going on from {path.name}, which is of epoch "
-                    f"{len(history.records)}: the epoch after it is trained again",
+                    f"{len(history.records)}: what came after it is trained again",
                     UserWarning,
                     stacklevel=2,
                 )
@@ -177,11 +222,11 @@ class Checkpoints:
 
 
 class _Writing:
-    """A checkpoint on its way to the disk: a thread of its own waits for that, so that the training goes on meanwhile."""
+    """Checkpoints on their way to the disk: a thread of its own waits for that, so that the training goes on meanwhile."""
 
-    def __init__(self, checkpoints: Checkpoints, encoded: memoryview, is_best: bool) -> None:
+    def __init__(self, checkpoints: Checkpoints, encoded: Sequence[tuple[memoryview, bool]]) -> None:
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(checkpoints, encoded, is_best), name="checkpoint")
+        self._thread = threading.Thread(target=self._run, args=(checkpoints, encoded), name="checkpoint")
         self._thread.start()
 
     def wait(self) -> BaseException | None:
@@ -189,11 +234,26 @@ class _Writing:
         self._thread.join()
         return self._error
 
-    def _run(self, checkpoints: Checkpoints, encoded: memoryview, is_best: bool) -> None:
+    def _run(self, checkpoints: Checkpoints, encoded: Sequence[tuple[memoryview, bool]]) -> None:
         try:
-            checkpoints._write(encoded, is_best)
+            for each, is_best in encoded:
+                checkpoints._write(each, is_best)
         except BaseException as error:  # noqa: BLE001 - it is raised where the training waits for it
             self._error = error
+
+
+def _copied(state: Any) -> Any:
+    """Return a state that no step writes into any more. (`copy.deepcopy` takes four times as long.)"""
+    if isinstance(state, dict):
+        found = copy.copy(state)  # torch's are dicts with more to them
+        for key, value in state.items():
+            found[key] = _copied(value)
+        return found
+    if isinstance(state, list | tuple):
+        return type(state)(_copied(each) for each in state)
+    if isinstance(state, np.ndarray):
+        return state.copy()
+    return state.clone() if hasattr(state, "clone") else copy.deepcopy(state)
 
 
 def _link(source: Path, path: Path) -> None:

@@ -58,7 +58,7 @@ def fit(plan: Fit, history: History) -> str:
                 ended = _epoch(plan, history, ended)
                 reason = plan.stop(history)
         finally:
-            plan.checkpoints.settle()
+            _settle(plan)
         status = "finished"
         return reason or ALL_DONE
     except TrialPruned:
@@ -95,13 +95,29 @@ def _epoch(plan: Fit, history: History, before: float) -> float:
     )
     _check(record, history)
     history.records.append(record)
-    for callback in plan.callbacks:
-        if isinstance(callback, Guard):
-            callback.before_save()
+    _ask(plan.callbacks)
     plan.checkpoints.save(plan.learner, history)
     for callback in plan.callbacks:
         callback.on_epoch(plan.learner, history)
     return ended
+
+
+def _ask(callbacks: Sequence[Callback]) -> None:
+    """Ask whether something may be written."""
+    for callback in callbacks:
+        if isinstance(callback, Guard):
+            callback.before_save()
+
+
+def _settle(plan: Fit) -> None:
+    """Write what is not written yet, if it may be."""
+    try:
+        _ask(plan.callbacks)
+    except BaseException:
+        plan.checkpoints.drop()
+        raise
+    finally:
+        plan.checkpoints.settle()
 
 
 def _shares(data: float, seconds: float, writing: float) -> dict[str, float]:
