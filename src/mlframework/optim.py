@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from mlframework.adam import at_once
 from mlframework.config.base import Config
 from mlframework.uncompiled import without_compiler
 
@@ -21,7 +22,9 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 def _built(name: str, parameters: Iterable[Tensor], config: Any, **settings: Any) -> Optimizer:
     from torch import optim
 
-    kind = without_compiler(getattr(optim, name))
+    kind: Callable[..., Optimizer] = without_compiler(getattr(optim, name))
+    if name.startswith("Adam"):
+        kind = at_once(kind)
     return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, **settings)
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _MARK = "__dynamo_disable"  # torch's own name for a method that is marked
 
 
-def without_compiler(optimizer: type[Optimizer]) -> Callable[..., Optimizer]:
+def without_compiler(optimizer: type[Optimizer]) -> type[Any]:
     """Return a class that is one of torch's optimizers, but does not import the compiler, which takes seconds.
 
     Torch keeps its compiler out of the methods of optimizers, and imports it for that: when one of the marked methods is
