@@ -36,20 +36,26 @@ def test_a_row_that_is_not_there_is_an_error() -> None:
         LookUp(3, 2)(torch.tensor([3]))
 
 
-@given(k=st.integers(1, 6), n_outputs=st.integers(1, 4), n=st.integers(1, 40), seed=st.integers(0, 99))
+@given(
+    k=st.integers(1, 20), n_outputs=st.integers(1, 4), n=st.integers(1, 40), seed=st.integers(0, 99),
+    dropout=st.sampled_from([0.0, 0.3, 0.9]),
+)  # fmt: skip
 def test_of_two_columns_scores_and_gradients_are_those_of_any_columns_bit_for_bit(
-    k: int, n_outputs: int, n: int, seed: int
+    k: int, n_outputs: int, n: int, seed: int, dropout: float
 ) -> None:
     torch.manual_seed(seed)
-    machine = FactorizationMachine(0, (5, 7), n_outputs, k, 0.0, 1.0)
+    machine = FactorizationMachine(0, (5, 7), n_outputs, k, dropout, 1.0)
     with torch.no_grad():
         machine.weights.table.weight[1:].normal_()
     general = copy.deepcopy(machine)
     codes = torch.stack([torch.randint(5, (n,)), torch.randint(7, (n,))], dim=1)
+    torch.manual_seed(seed)
     machine(torch.empty(n, 0), codes).square().sum().backward()
     # A numeric column of zeros adds nothing, and is no case of users and items alone.
     general.weights.numeric = nn.Parameter(torch.randn(1, general.weights.table.weight.shape[1]))
+    torch.manual_seed(seed)
     general(torch.zeros(n, 1), codes).square().sum().backward()
+    machine.eval(), general.eval()
     with torch.no_grad():
         assert torch.equal(machine(torch.empty(n, 0), codes), general(torch.zeros(n, 1), codes))
     for ours, theirs in zip(

@@ -61,7 +61,8 @@ def auc(targets: Targets, probabilities: Probabilities) -> float:
         ValueError: a class has no example among the targets, which leaves its curve undefined.
     """
     from sklearn import config_context
-    from sklearn.metrics import roc_auc_score
+    from sklearn.metrics import auc as area
+    from sklearn.metrics import roc_curve
 
     missing = np.flatnonzero(np.bincount(targets, minlength=probabilities.shape[1]) == 0)
     if len(missing):
@@ -70,10 +71,11 @@ def auc(targets: Targets, probabilities: Probabilities) -> float:
         )
     if not np.isfinite(probabilities).all():
         return float("nan")
-    with config_context(assume_finite=True, skip_parameter_validation=True):  # a third of the time of a small split
-        if probabilities.shape[1] == 2:
-            return float(roc_auc_score(targets, probabilities[:, 1]))
-        return float(roc_auc_score(targets, probabilities, multi_class="ovr", average="macro"))
+    classes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
+    # `roc_auc_score` does the same, and looks at the targets several times before: half of a small split's time.
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        curves = [roc_curve((targets == index).astype(np.int64), probabilities[:, index]) for index in classes]
+        return float(np.mean([area(false, true) for false, true, _ in curves]))
 
 
 def _predicted(probabilities: Probabilities) -> NDArray[np.bool_ | np.intp]:

@@ -97,19 +97,20 @@ class FactorizationMachine(nn.Module):
 
     def score(self, numeric: Tensor, codes: Tensor) -> Tensor:
         """Return the score (b, 1) of two classes or of a regression, or one for each of more classes (b, n_outputs)."""
-        linear, pooled = self._pooled(numeric, self.weights.look_up(codes))
+        found = self.weights.look_up(codes)
+        if not numeric.shape[1] and codes.shape[1] == 2:
+            of_pair: Tensor = _PairScore.apply(found, self.weights.bias, self._kept(found))
+            return of_pair
+        linear, pooled = self._pooled(numeric, found)
         interactions: Tensor = self.dropout(pooled.reshape(-1, self._n_scores, self._n_factors)).sum(dim=2)
         return self.weights.bias + linear + interactions
 
     def _pooled(self, numeric: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
         """Return the linear terms (b, n_scores), and the sum of all pairs by factor (b, n_scores * k)."""
-        n = self._n_scores
-        if not numeric.shape[1] and found.shape[1] == 2:
-            pair: tuple[Tensor, Tensor] = _Pair.apply(found, n)
-            return pair
         total = self._total(numeric, found)
         with _in_full_precision(numeric.device.type):
             squares = _sum(found.square(), numeric.square(), self.weights.numeric.square())
+        n = self._n_scores
         return total[:, :n], (total.square() - squares)[:, n:] / 2
 
     def user_vectors(self, numeric: Tensor, codes: Tensor, of_user: Tensor) -> Tensor:
@@ -142,36 +143,47 @@ class FactorizationMachine(nn.Module):
         factors = self._total(numeric, self.weights.look_up(codes))[:, self._n_scores :]
         return _item_side(factors, self.score(numeric, codes), self.weights.bias)
 
+    def _kept(self, found: Tensor) -> Tensor | None:
+        """Return by what dropout multiplies the pooled interactions, (b, n_scores, k), or None where it leaves all of them."""
+        if not (self.training and self.dropout.p):
+            return None
+        drawn: Tensor = self.dropout(found.new_ones(len(found), self._n_scores, self._n_factors))
+        return drawn
+
     def _total(self, numeric: Tensor, found: Tensor) -> Tensor:
         """Return the sum of the fields' weights, each times its value: (b, n_scores + n_factors)."""
         return _sum(found, numeric, self.weights.numeric)
 
 
-class _Pair(torch.autograd.Function):
-    """`FactorizationMachine._pooled` of two columns, such as users and items, to the same bits.
+class _PairScore(torch.autograd.Function):
+    """The score of two columns, such as users and items: to the same bits as that of any columns.
 
     Its gradient is written out: autograd takes three times as long to go back through each step of the sum.
     """
 
     @staticmethod
-    def forward(ctx: Any, found: Tensor, n_scores: int) -> tuple[Tensor, Tensor]:
-        one, other = found.unbind(1)
+    def forward(ctx: Any, found: Tensor, bias: Tensor, kept: Tensor | None) -> Tensor:
+        (one, other), n = found.unbind(1), len(bias)
         total = one + other
-        ctx.save_for_backward(found, total)
-        ctx.n_scores = n_scores
+        ctx.save_for_backward(found, total, kept)
         squares = one.square() + other.square()
-        return total[:, :n_scores].clone(), (total.square() - squares)[:, n_scores:] / 2
+        pooled = ((total.square() - squares)[:, n:] / 2).reshape(len(found), n, -1)
+        linear: Tensor = bias + total[:, :n]
+        return linear + (pooled if kept is None else pooled * kept).sum(dim=2)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (of_linear, of_pooled), (found, total), n = grads, ctx.saved_tensors, ctx.n_scores
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        (of_score,), (found, total, kept) = grads, ctx.saved_tensors
+        b, n = of_score.shape
         grad = torch.empty_like(found)
-        grad[:, :, :n] = of_linear.unsqueeze(1)
-        both = of_pooled * total[:, n:]
-        for side, factors in zip(grad[:, :, n:].unbind(1), found[:, :, n:].unbind(1), strict=True):
-            torch.sub(both, of_pooled * factors, out=side)
-        return grad, None
+        grad[:, :, :n] = of_score.unsqueeze(1)
+        of_pooled = of_score.unsqueeze(2) if kept is None else of_score.unsqueeze(2) * kept
+        both = of_pooled * total[:, n:].reshape(b, n, -1)
+        for column in (0, 1):
+            own = of_pooled * found[:, column, n:].reshape(b, n, -1)
+            grad[:, column, n:] = (both - own).reshape(b, -1)
+        return grad, of_score.sum(0), None
 
 
 class FieldAwareFactorizationMachine(nn.Module):
