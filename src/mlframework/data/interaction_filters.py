@@ -17,10 +17,10 @@ def merge(users: Rows, items: Rows, time: Array | None) -> tuple[Rows, Rows]:
     Returns:
         The rows that are kept, ascending, and how many interactions each stands for, both (m,).
     """
-    keys = (items, users) if time is None else (time, items, users)
-    order = np.lexsort(keys)
+    pairs = users * (int(items.max(initial=0)) + 1) + items
+    order = np.argsort(pairs, kind="stable") if time is None else np.lexsort((time, pairs))
     first = np.ones(len(order), dtype=bool)
-    first[1:] = (np.diff(users[order]) != 0) | (np.diff(items[order]) != 0)
+    first[1:] = np.diff(pairs[order]) != 0
     starts = np.flatnonzero(first)
     counts = np.diff(np.append(starts, len(order)))
     last = order[starts + counts - 1]

@@ -179,18 +179,25 @@ def _read(raw: RawTable, config: InteractionsConfig) -> _Log:
             "but in a ranking ratings are weights, which must be above 0",
             "set data.min_rating, or leave data.rating_column out",
         )
+    (user_ids, of_users), (item_ids, of_items) = _places(users), _places(items)
     return _Log(
-        users=_dense(users),
-        items=_dense(items),
-        user_ids=users.unique().sort(),
-        item_ids=items.unique().sort(),
+        users=of_users,
+        items=of_items,
+        user_ids=user_ids,
+        item_ids=item_ids,
         ratings=ratings,
         time=None if config.time_column is None else moments(raw, config.time_column),
     )
 
 
-def _dense(values: "pl.Series") -> Rows:
-    return values.rank("dense").to_numpy().astype(np.int64) - 1
+def _places(values: "pl.Series") -> "tuple[pl.Series, Rows]":
+    """Return the ids that there are, sorted, and the place of each value among them, (n,)."""
+    if not values.dtype.is_integer():
+        return values.unique().sort(), values.rank("dense").to_numpy().astype(np.int64) - 1
+    import polars as pl
+
+    found, places = np.unique(values.to_numpy(), return_inverse=True)
+    return pl.Series(values.name, found), places.astype(np.int64)
 
 
 def _kept(log: _Log, config: InteractionsConfig, source: str) -> tuple[_Log, list[str]]:
@@ -224,9 +231,10 @@ def _kept(log: _Log, config: InteractionsConfig, source: str) -> tuple[_Log, lis
     what = f"{source}: of {n:,} rows {', '.join(taken)}"
     if not len(log.users):
         raise DataError(f"{what}; nothing is left: lower the settings that took most")
+    if not taken:
+        return log, []
     left = [f"{len(np.unique(codes)):,}" for codes in (log.users, log.items)]
-    said = f"{what}; {len(log.users):,} interactions of {left[0]} users and {left[1]} items are left"
-    return log, [said] if taken else []
+    return log, [f"{what}; {len(log.users):,} interactions of {left[0]} users and {left[1]} items are left"]
 
 
 def _rated_low(whole: _Log, left: _Log, config: InteractionsConfig) -> tuple[Rows, Rows]:
