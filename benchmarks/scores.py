@@ -7,6 +7,8 @@ from statistics import median
 from case_table import Case
 from measure import Measured
 
+_FINEST = 0.05
+
 
 class Score:
     """The rounds of a case.
@@ -44,8 +46,19 @@ class Score:
 
     @property
     def is_met(self) -> bool:
-        """Whether the results agree and the bar is met; no bar is judged more finely than two decimals."""
-        return bool(self.rounds) and not self.problems and round(self.median, 2) <= self.case.bar
+        """Whether the results agree and the bar is met; a ratio is judged to the nearest 0.05, no more finely.
+
+        The same code varies by more than that from round to round.
+        """
+        if not self.rounds or self.problems:
+            return False
+        value = self.median if self.case.floor is None else round(self.median / _FINEST) * _FINEST
+        return value <= self.case.bar + 1e-9
+
+    @property
+    def is_within(self) -> bool:
+        """Whether the bar is met by what the rounding gives alone."""
+        return self.is_met and round(self.median, 2) > self.case.bar
 
 
 def disagreements(case: Case, found: Mapping[str, Measured]) -> list[str]:

@@ -36,7 +36,7 @@ def _cells(score: Score) -> list[str]:
         return [case.what, "", "", "", f"{case.bar:.2f}", "failed"]
     floor = _value(score, case.floor) if case.floor else ""
     bar = f"{case.bar:.2f}" if case.floor else f"{case.bar:g} {case.unit}".strip()
-    met = "wrong" if score.problems else "yes" if score.is_met else "NO"
+    met = "wrong" if score.problems else "to 0.05" if score.is_within else "yes" if score.is_met else "NO"
     return [case.what, floor, _value(score, case.ours), _ratios(score, case.ours), bar, met]
 
 

@@ -27,7 +27,7 @@ FLOORS = {
     "learners": 2,
     "models": 3,
     "training": 4,
-    "experiment": 5, "folds": 5, "plans": 5, "final": 5, "artifact": 5, "outputs": 5,
+    "experiment": 5, "folds": 5, "plans": 5, "final": 5, "artifact": 5, "outputs": 5, "read_run": 5,
     "search": 6,
     "visualise": 7, "face": 7, "study": 7, "tuner": 7, "replay": 7,
     "cli": 8, "": 8,

@@ -85,6 +85,23 @@ def test_a_bar_counts_only_where_the_results_agree(
     assert "- torch: " in results.read_text()
 
 
+@pytest.mark.parametrize(
+    ("seconds", "is_met", "is_within"),
+    [(1.15, True, False), (1.17, True, True), (1.18, False, False), (0.3, True, False)],
+)
+def test_a_ratio_is_judged_to_the_nearest_twentieth(
+    suite: ModuleType, seconds: float, is_met: bool, is_within: bool
+) -> None:
+    scores, measure = sys.modules["scores"], sys.modules["measure"]
+    case = suite.Case("toy", "toy.py", "a toy", 1.15, agree={"found": 0})
+    score = scores.Score(case)
+    sides = {"hand": 1.0, "ours": seconds}
+    score.add(
+        {side: measure.Measured({"seconds": value, "found": 1}, value, value, 1) for side, value in sides.items()}
+    )
+    assert (score.is_met, score.is_within) == (is_met, is_within)
+
+
 def test_a_round_of_a_real_case_agrees(suite: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rehearsal of ALS: ours and the script by hand come to the same NDCG from the same log, and torch stays out."""
     monkeypatch.setenv("MLFRAMEWORK_BENCH_QUICK", "1")

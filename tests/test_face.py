@@ -232,3 +232,34 @@ def test_values_of_numpy_are_taken_as_numbers_or_refused_by_name(tmp_path: Path,
     ):
         mlframework.train({**tree, "optimizer": {"type": "adam", "lr": np.float32(0.5)}})
     assert not list(tmp_path.rglob("config.yaml"))
+
+
+ALONE = """
+import sys
+import mlframework
+run = mlframework.train(sys.argv[1])
+print(run.value, *sorted(name for name in sys.modules if name.startswith("mlframework.search.")))
+"""
+
+
+def test_a_run_without_a_search_imports_nothing_of_a_search_and_is_the_same(planted: dict[str, Any]) -> None:
+    written = {**planted["als"], "name": "alone"}
+    Path("als.yaml").write_text(yaml.dump(written), encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", ALONE, "als.yaml"], capture_output=True, text=True, check=True)
+    value, *modules = done.stdout.split()
+    assert modules == ["mlframework.search.start"]
+    searched = {
+        **written,
+        "name": "searched",
+        "search": {"search_space": {"model.factors": {"type": "int", "low": 2, "high": 4}}},
+    }
+    assert float(value) == train(searched).value
+
+
+@pytest.mark.parametrize("key", ["serach", "name.of"])
+def test_a_key_that_is_wrong_is_told_as_where_a_search_is_there(planted: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError) as one:
+        train({**planted["als"], key: {}})
+    with pytest.raises(ConfigError) as other:
+        load_config({**planted["als"], key: {}})
+    assert str(one.value) == str(other.value)

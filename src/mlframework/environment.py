@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ _VARIABLES = (
     "OPENBLAS_CORETYPE",
 )  # fmt: skip
 """Variables that choose between ways to compute the same."""
+_VERSION = re.compile(r"^Version: *(\S+)", re.MULTILINE)
 _INSTRUCTIONS = ("amx_tile", "avx512f", "avx2", "avx")
 
 
@@ -71,9 +73,12 @@ def _shown(value: Any) -> str:
 
 def _version(package: str) -> str | None:
     try:
-        return importlib.metadata.version(package)
+        found = importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+    # `found.version` reads the whole description, as a letter with attachments.
+    line = _VERSION.search(found.read_text("METADATA") or "")
+    return line[1] if line is not None else found.version
 
 
 def _field(path: Path, name: str) -> str | None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from mlframework.experiment import ExperimentConfig
     from mlframework.learners.base import Learner, Predictor
+    from mlframework.read_run import ReadRun
     from mlframework.runs import RunDir
     from mlframework.search.config import ConfigFile
-    from mlframework.search.read import ReadConfig
     from mlframework.training.callbacks import Callback, History
     from mlframework.training.result import RunResult
 
@@ -138,9 +138,9 @@ def train(
         TrainingError: settings that don't work: a loss that is not a number, a model that can't take the data.
     """
     from mlframework.experiment import load_data
-    from mlframework.search.start import read_any
+    from mlframework.search.start import read_run
 
-    read = read_any(config, overrides, own=("progress",))
+    read = read_run(config, overrides, own=("progress",))
     experiment, tree = experiment_of(read)
     load_data(experiment)
     with new_run(read, experiment, tree) as run:
@@ -187,7 +187,7 @@ def load(run: str | Path) -> Predictor:
         ) from error
 
 
-def experiment_of(read: ReadConfig) -> tuple[ExperimentConfig, dict[str, object]]:
+def experiment_of(read: ReadRun) -> tuple[ExperimentConfig, dict[str, object]]:
     """Return the training run that a config file describes, and its tree.
 
     Raises:
@@ -204,13 +204,13 @@ def experiment_of(read: ReadConfig) -> tuple[ExperimentConfig, dict[str, object]
     return config, tree
 
 
-def of_the_run(read: ReadConfig) -> dict[str, object]:
+def of_the_run(read: ReadRun) -> dict[str, object]:
     """Return the overrides that the run's name shows: not those of search and tracking, which may hold a password."""
     return {key: value for key, value in read.overrides.items() if not key.startswith(("search.", "tracking."))}
 
 
 @contextmanager
-def new_run(read: ReadConfig, config: ExperimentConfig, tree: Mapping[str, Any], **also: object) -> Iterator[RunDir]:
+def new_run(read: ReadRun, config: ExperimentConfig, tree: Mapping[str, Any], **also: object) -> Iterator[RunDir]:
     """Make the folder of a new run, named after the config, its overrides and what `also` sets it apart."""
     from mlframework.experiment import start_run
     from mlframework.runs import RunDir, run_name

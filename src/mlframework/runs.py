@@ -215,7 +215,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON file atomically. What is not a number is written as null: NaN is no JSON."""
-    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, _json(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
         RunError: see `writing`; the file is as it was.
     """
     # Its folder is not made: one that was removed while its run goes on would come back without the run's config.
-    line = (json.dumps(_finite(record), ensure_ascii=False, allow_nan=False) + "\n").encode()
+    line = (_json(record) + "\n").encode()
     with writing(path):
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
         try:
@@ -271,7 +271,14 @@ def write_whole(handle: int, data: bytes) -> None:
 
 def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Write a file of JSON lines atomically."""
-    write_text(path, "".join(json.dumps(_finite(r), ensure_ascii=False, allow_nan=False) + "\n" for r in records))
+    write_text(path, "".join(_json(record) + "\n" for record in records))
+
+
+def _json(value: Mapping[str, Any], indent: int | None = None) -> str:
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):  # not a number, or no dict: seldom, and to look first at all of it takes as long
+        return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from mlframework.models.look_up import LookUp
+from mlframework.models.pair_score import PairScore
 
 
 class FieldWeights(nn.Module):
@@ -99,7 +98,7 @@ class FactorizationMachine(nn.Module):
         """Return the score (b, 1) of two classes or of a regression, or one for each of more classes (b, n_outputs)."""
         found = self.weights.look_up(codes)
         if not numeric.shape[1] and codes.shape[1] == 2:
-            of_pair: Tensor = _PairScore.apply(found, self.weights.bias, self._kept(found))
+            of_pair: Tensor = PairScore.apply(found, self.weights.bias, self._kept(found))
             return of_pair
         linear, pooled = self._pooled(numeric, found)
         interactions: Tensor = self.dropout(pooled.reshape(-1, self._n_scores, self._n_factors)).sum(dim=2)
@@ -153,37 +152,6 @@ class FactorizationMachine(nn.Module):
     def _total(self, numeric: Tensor, found: Tensor) -> Tensor:
         """Return the sum of the fields' weights, each times its value: (b, n_scores + n_factors)."""
         return _sum(found, numeric, self.weights.numeric)
-
-
-class _PairScore(torch.autograd.Function):
-    """The score of two columns, such as users and items: to the same bits as that of any columns.
-
-    Its gradient is written out: autograd takes three times as long to go back through each step of the sum.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, found: Tensor, bias: Tensor, kept: Tensor | None) -> Tensor:
-        (one, other), n = found.unbind(1), len(bias)
-        total = one + other
-        ctx.save_for_backward(found, total, kept)
-        squares = one.square() + other.square()
-        pooled = ((total.square() - squares)[:, n:] / 2).reshape(len(found), n, -1)
-        linear: Tensor = bias + total[:, :n]
-        return linear + (pooled if kept is None else pooled * kept).sum(dim=2)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        (of_score,), (found, total, kept) = grads, ctx.saved_tensors
-        b, n = of_score.shape
-        grad = torch.empty_like(found)
-        grad[:, :, :n] = of_score.unsqueeze(1)
-        of_pooled = of_score.unsqueeze(2) if kept is None else of_score.unsqueeze(2) * kept
-        both = of_pooled * total[:, n:].reshape(b, n, -1)
-        for column in (0, 1):
-            own = of_pooled * found[:, column, n:].reshape(b, n, -1)
-            grad[:, column, n:] = (both - own).reshape(b, -1)
-        return grad, of_score.sum(0), None
 
 
 class FieldAwareFactorizationMachine(nn.Module):

@@ -18,6 +18,7 @@ from mlframework.errors import ConfigError, Problem, RunError
 from mlframework.learners.base import resolve_threads
 from mlframework.metrics import RESOURCES, direction_of, names
 from mlframework.models import MODELS
+from mlframework.read_run import ReadRun
 from mlframework.runs import read_json
 from mlframework.search.config import ConfigFile
 from mlframework.search.feasibility import build_constraints, is_feasible
@@ -29,13 +30,11 @@ from mlframework.training.tracking.mlflow.settings import unused
 
 
 @dataclass(frozen=True)
-class ReadConfig:
+class ReadConfig(ReadRun):
     """A config file that decodes.
 
     Attributes:
-        document: the file with the overrides in it; `${VAR}` stays as written.
         config: what it says.
-        overrides: dotted key to value, as the command line gave them.
         dropped: dotted keys that a changed choice left without meaning.
         space: what is searched, or None without a search section.
         hyperparameters: dotted key to value, as a best_hyperparameters.json gave them.
@@ -43,18 +42,11 @@ class ReadConfig:
             need of the space, so only a search refuses them.
     """
 
-    document: Document
     config: ConfigFile
-    overrides: Mapping[str, Any]
     dropped: list[str]
     space: Space | None
     hyperparameters: Mapping[str, Any]
     conflicts: list[Problem]
-
-    @property
-    def tree(self) -> dict[str, Any]:
-        """The training run's tree: without the search, the thread count written out."""
-        return resolve_threads(self.document.without("search").tree)
 
     def resolved(self) -> dict[str, Any]:
         """Return every setting with its value, defaults included; `${VAR}` stays as written."""
@@ -113,7 +105,7 @@ def read_config(
         if key in parameters
     ]
     return ReadConfig(
-        document, config, overrides, [*lost, *dropped, *idle], space if parameters else None, found, conflicts
+        document, overrides, config, [*lost, *dropped, *idle], space if parameters else None, found, conflicts
     )
 
 

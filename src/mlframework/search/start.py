@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlframework.config.yaml import Document
     from mlframework.data.splits import Splits
     from mlframework.experiment import ExperimentConfig
+    from mlframework.read_run import ReadRun
     from mlframework.search.config import ConfigFile
     from mlframework.search.goal import Goal
     from mlframework.search.read import ReadConfig
@@ -69,6 +70,22 @@ def read_any(
 
     wording = replace(PYTHON, own=own)
     return read_config(_source(config), options_of(overrides), at_once=at_once, threads=threads, wording=wording)
+
+
+def read_run(
+    config: str | Path | Mapping[str, Any] | ConfigFile, overrides: Mapping[str, Any], own: Collection[str]
+) -> ReadRun:
+    """Read what is trained once; see `read_any`. Where nothing is said of a search, nothing of a search is imported."""
+    from mlframework.config import yaml
+    from mlframework.config.decode import check
+    from mlframework.experiment import ExperimentConfig
+    from mlframework.read_run import ReadRun
+
+    source = _source(config)
+    document = yaml.read(source) if isinstance(source, str) else source
+    if not overrides and "search" not in document.tree and not check(ExperimentConfig, document)[1]:
+        return ReadRun(document, {})
+    return read_any(config, overrides, own=own)
 
 
 def _source(config: str | Path | Mapping[str, Any] | ConfigFile) -> str | Document:
