@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlframework.data.table_file import LONGEST_LINE, MISSING, read_frame, refuse_long_lines
+from mlframework.data.table_file import LONGEST_LINE, MISSING, read_frame, refuse_long_lines, without_missing_words
 from mlframework.errors import DataError
 
 
@@ -29,6 +29,22 @@ def test_text_stays_as_it_is_but_for_spaces_around_it(tmp_path: Path) -> None:
 def test_each_missing_word_is_null(tmp_path: Path, word: str) -> None:
     frame = read_frame(written(tmp_path, f"a,b\n1,x\n {word} ,y\n"))
     assert frame["a"].to_list() == ["1", None]
+
+
+near_integers = st.one_of(
+    st.none(),
+    st.integers(-(10**20), 10**20).map(str),
+    st.sampled_from([*MISSING, " 7", "7 ", "+7", "007", "-", "1.0", "٣"]),
+)
+
+
+@given(st.lists(near_integers, min_size=1), st.lists(st.integers().map(str), min_size=1, max_size=1))
+def test_columns_of_integers_are_passed_over_and_all_others_looked_at(
+    values: list[str | None], whole: list[str]
+) -> None:
+    frame = pl.DataFrame({"a": values, "b": whole * len(values)}, schema={"a": pl.String, "b": pl.String})
+    wanted = [None if value is None or value.strip() in MISSING else value.strip() for value in values]
+    assert without_missing_words(frame).to_dict(as_series=False) == {"a": wanted, "b": whole * len(values)}
 
 
 def test_tabs_and_gzip_and_parquet_hold_the_same(tmp_path: Path) -> None:

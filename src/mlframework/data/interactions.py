@@ -253,8 +253,9 @@ def _rated_low(whole: _Log, left: _Log, config: InteractionsConfig) -> tuple[Row
 
 def _coded(all_ids: "pl.Series", codes: Rows) -> tuple[Ids, Rows]:
     """Return the ids that are left, sorted, and each row's place among them, (n,)."""
-    left, places = np.unique(codes, return_inverse=True)
-    return tuple(all_ids.gather(left).to_list()), places.astype(np.int64)
+    is_left = np.bincount(codes, minlength=len(all_ids)) > 0
+    places = np.cumsum(is_left) - 1
+    return tuple(all_ids.filter(is_left).to_list()), places[codes]
 
 
 def _features(table: FeatureTable | None, key: str, known: Ids, setting: str) -> tuple[TableExamples | None, list[str]]:
