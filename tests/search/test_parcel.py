@@ -7,6 +7,7 @@ import pytest
 
 from mlframework.errors import RunError
 from mlframework.search.workers.parcel import pack, size_of, unpack
+from mlframework.training.checkpoint import Checkpoints
 
 
 def _folder(path: Path) -> Path:
@@ -61,3 +62,25 @@ def test_a_link_in_a_files_place_is_replaced_and_not_followed(tmp_path: Path) ->
     unpack({"config.yaml": b"theirs"}, tmp_path / "b")
     assert (tmp_path / "victim").read_text() == "mine"
     assert (tmp_path / "b" / "config.yaml").read_text() == "theirs"
+
+
+def test_checkpoints_that_somebody_clears_away_meanwhile_are_put_there_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a worker does that cleans up after a trial which is over: it takes what is half-written, and the folder."""
+    write, cleared = Path.write_bytes, []
+
+    def clear_once(path: Path, content: bytes) -> int:
+        size = write(path, content)
+        if not cleared:
+            cleared.append(path)
+            Checkpoints(path.parent, "").remove()
+        return size
+
+    monkeypatch.setattr(Path, "write_bytes", clear_once)
+    unpack({"checkpoints/best.pt": b"state", "config.yaml": b"theirs"}, tmp_path / "run")
+    assert cleared and not cleared[0].exists()
+    assert (tmp_path / "run/checkpoints/best.pt").read_bytes() == b"state"
+    monkeypatch.setattr(Path, "write_bytes", lambda path, _: Checkpoints(path.parent, "").remove())
+    with pytest.raises(RunError, match="its folder was removed meanwhile"):
+        unpack({"checkpoints/best.pt": b"state"}, tmp_path / "other")

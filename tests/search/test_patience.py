@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError
 
 from mlframework.errors import StorageError
 from mlframework.search.patience import Patience, is_away
@@ -46,6 +46,7 @@ def failing(times: int, error: Exception, value: Any = 7) -> Callable[[], Any]:
         failure("could not serialize access", "40001"),
         failure("could not translate host name to address: Temporary failure in name resolution"),
         failure("database is locked"),
+        PendingRollbackError("Can't reconnect until invalid transaction is rolled back.", code="8s2b"),
     ],
 )
 def test_what_passes_is_waited_for(error: Exception) -> None:
@@ -63,6 +64,7 @@ def test_what_passes_is_waited_for(error: Exception) -> None:
         failure("attempt to write a readonly database"),
         IntegrityError("INSERT", {}, DriverError("UNIQUE constraint failed", "23505")),
         ValueError("connection refused"),
+        PendingRollbackError("rolled back due to a previous exception during flush", code="7s2a"),
     ],
 )
 def test_what_does_not_pass_is_raised_at_once(error: Exception) -> None:

@@ -29,11 +29,17 @@ _AWAY_SIGNS = (
 )  # fmt: skip
 
 
+_LOST_BEFORE = "8s2b"
+"""SQLAlchemy's code where the connection was lost earlier in a transaction: it is rolled back, and can be repeated."""
+
+
 def is_away(error: BaseException | None) -> bool:
     """Whether an error means that the database does not answer now, and may answer later."""
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
     while error is not None:
+        if isinstance(error, PendingRollbackError):
+            return error.code == _LOST_BEFORE
         if isinstance(error, DBAPIError):
             state = getattr(error.orig, "sqlstate", None) or ""
             text = str(error.orig).lower()

@@ -12,6 +12,7 @@ from mlframework.runs import replacing
 
 Parcel = Mapping[str, bytes]
 """Path of each file below the folder, with `/` between its parts, and what is in it."""
+_ATTEMPTS = 5
 
 
 def pack(folder: Path) -> Parcel:
@@ -44,12 +45,22 @@ def unpack(parcel: Parcel, folder: Path) -> None:
     for name in parcel:
         _refuse_outside(name, folder)
     for name, content in parcel.items():
-        path = folder / name
-        if path.is_symlink():
-            path.unlink()
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
+        _put(folder / name, content)
     _remove_others(folder, set(parcel))
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write a file; who clears away the checkpoints of a trial that is over may take the folder away meanwhile."""
+    if path.is_symlink():
+        path.unlink()
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            with replacing(path) as temporary:
+                temporary.write_bytes(content)
+            return
+        except RunError as error:
+            if not left or not isinstance(error.__cause__, FileNotFoundError):
+                raise
 
 
 def _refuse_outside(name: str, folder: Path) -> None:
