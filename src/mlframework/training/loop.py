@@ -38,8 +38,9 @@ def fit(plan: Fit, history: History) -> str:
     """Train, going on after the epochs that `history` has.
 
     After every epoch the learner is evaluated on `val` (where there is one), the epoch is recorded, its checkpoint begun,
-    and every callback told: in that order, so that what a callback raises loses no epoch. The checkpoint is on the disk
-    before that of the next epoch is begun, and before this function is left, whichever way.
+    and every callback told: in that order, so that what a callback raises loses no epoch. The checkpoint of an epoch of
+    `checkpoint.PACE` or more is on the disk before that of the next one is begun; of faster ones the best and the last are
+    written at that pace. All are before this function is left, whichever way, but where the run is another process's by now.
 
     Returns:
         Why it ended: `all epochs done`, or what `stop` said.
