@@ -234,3 +234,13 @@ def test_a_step_that_overflows_is_left_out() -> None:
     scaled.step(optimizer, Clip(module, 1.0))
     assert torch.equal(module.weight, before)
     assert scaled.state_dict()["scale"] < scale
+
+
+def test_gradients_that_an_interrupt_left_off_are_on_again(make_config: MakeConfig) -> None:
+    """Ctrl-C in a notebook may hit torch while it has them off; the next training in that process needs them."""
+    config = make_config("mlp classification")
+    learner = build_learner(config, load_data(config))
+    expected = learner.train_epoch()
+    other = build_learner(config, load_data(config))
+    with torch.no_grad():
+        assert other.train_epoch() == expected

@@ -1,9 +1,13 @@
 """best.pt and last.pt."""
 
 import os
+import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -11,6 +15,7 @@ import torch
 
 from mlframework.errors import CheckpointError, DamagedCheckpointError, RunError
 from mlframework.experiment import build_learner, load_data
+from mlframework.training import checkpoint
 from mlframework.training.callbacks import EpochRecord, History
 from mlframework.training.checkpoint import Checkpoints
 from support.states import assert_same
@@ -235,6 +240,54 @@ def test_what_is_kept_in_memory_is_what_would_have_been_written(
         states.append([learner.codec.load(path)["learner"] for path in (checkpoints.best, checkpoints.last)])
     for often, seldom in zip(*states, strict=True):
         assert_same(often, seldom)
+
+
+def interrupted_at(instruction: int, call: Callable[[], None]) -> bool:
+    """Call something, and raise KeyboardInterrupt at an instruction of checkpoint.py; whether it came that far."""
+    left = instruction
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != checkpoint.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_an_interrupt_at_any_instruction_of_a_save_loses_no_epoch_before_it(
+    tmp_path: Path, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where SIGTERM and Ctrl-C hit, nobody knows: epoch 2 is kept in memory, and epoch 3 is being saved."""
+    monkeypatch.setattr(checkpoint, "PACE", 1e6)
+    was_hit, instruction = True, 0
+    while was_hit:
+        checkpoints = Checkpoints(tmp_path / str(instruction), "id")
+        learner, history = scripted([]), History("val_acc", "maximize")
+        for epoch, value in enumerate((0.7, 0.5, 0.6), 1):
+            learner.train_epoch()
+            history.records.append(EpochRecord(epoch, {"train_loss": 1.0, "val_acc": value}, 0.5, 0.01))
+            if epoch < 3:
+                checkpoints.save(learner, history)
+        was_hit = interrupted_at(instruction, partial(checkpoints.save, learner, history))
+        checkpoints.settle()
+        assert restored(scripted([]), checkpoints, checkpoints.last)[0] in ((2, 3) if was_hit else (3,)), instruction
+        assert restored(scripted([]), checkpoints, checkpoints.best)[0] == 1, instruction
+        instruction += 1
+    assert instruction > 50
 
 
 def test_nobody_writes_what_belongs_to_another_process_by_now(

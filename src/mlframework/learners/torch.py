@@ -92,6 +92,7 @@ class TorchLearner:
     def train_epoch(self) -> dict[str, float]:
         """Train for one epoch; the metrics are of the outputs as they were while training."""
         stepping, n_batches, done = self._stepping, len(self._batches), 0
+        torch.set_grad_enabled(True)  # an interrupt of an earlier training may have left them off
         stepping.distribution.reseed(self._batches.order)
         self._watched = stepping.distribution.first(self._watched)
         if self._watched is not None:

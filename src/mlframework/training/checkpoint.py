@@ -82,8 +82,9 @@ class Checkpoints:
             RunError: what was saved before could not be written; see `settle`.
         """
         state, is_best = learner.state_dict(), history.best is history.records[-1]
-        self._kept = [each for each in self._kept if each.is_best and not is_best]
-        self._kept.append(_Saved(state, learner.codec, tuple(history.records), is_best))
+        saved = _Saved(state, learner.codec, tuple(history.records), is_best)
+        # In one step: an interrupt in the middle of it would lose both the epoch that was kept and this one.
+        self._kept = [*(each for each in self._kept if each.is_best and not is_best), saved]
         if time.monotonic() < self._due:
             self._kept[-1] = replace(self._kept[-1], state=_copied(state))
         else:
