@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 Side = Callable[[], dict[str, Any]]
@@ -77,6 +78,19 @@ def trained(config: dict[str, Any]) -> tuple[float, Mapping[str, float]]:
     epochs = Epochs()
     run = mlframework.train(config)
     return epochs.seconds, run.result.best_metrics
+
+
+def ml_train(config: str) -> dict[str, Any]:
+    """Do what the installed command does with a config file in the current folder; returns the run's result.json."""
+    from mlframework.cli.train import main as command
+
+    sys.argv = ["ml-train", "--config", config]
+    try:
+        command()
+    except SystemExit as end:
+        assert not end.code, f"ml-train ended with {end.code}"
+    result: dict[str, Any] = json.loads(next(Path("runs").glob("*/result.json")).read_text())
+    return result
 
 
 def shuffled(n: int, batch_size: int, order: Any) -> Iterator[Any]:

@@ -24,6 +24,7 @@ from mlframework.data.fingerprint import Fingerprint, fingerprint_of
 from mlframework.data.splits import Splits
 from mlframework.environment import environment
 from mlframework.errors import TrainingError
+from mlframework.imports import preload
 from mlframework.learners import ranks
 from mlframework.learners.base import Learner, LearnerSpec
 from mlframework.learners.ranking import require_items
@@ -239,6 +240,7 @@ def build_learner(config: ExperimentConfig, splits: Splits[Any]) -> Learner:
         num_epochs=config.training.num_epochs,
         metrics=(config.metric, *config.metrics),
     )
+    preload(*config.model.imports)
     return ranks.build_learner(config.model, spec)
 
 

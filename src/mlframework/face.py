@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlframework import markup
 from mlframework.errors import MlframeworkError, RunError
+from mlframework.imports import preload
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -137,10 +138,11 @@ def train(
         DataError: the data can't be used.
         TrainingError: settings that don't work: a loss that is not a number, a model that can't take the data.
     """
+    preload("mlframework.experiment")
     from mlframework.experiment import load_data
-    from mlframework.search.start import read_run
+    from mlframework.search.start import read_any, read_plain
 
-    read = read_run(config, overrides, own=("progress",))
+    read = (None if overrides else read_plain(config)) or read_any(config, overrides, own=("progress",))
     experiment, tree = experiment_of(read)
     load_data(experiment)
     with new_run(read, experiment, tree) as run:

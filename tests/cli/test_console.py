@@ -93,3 +93,33 @@ def test_a_reader_that_goes_away_is_no_fault() -> None:
     writer.stdout.close()
     assert (writer.wait(), writer.stderr.read()) == (141, "")
     writer.stderr.close()
+
+
+def test_at_the_end_of_a_command_python_looks_for_no_garbage() -> None:
+    """What was registered before is called after: it sees what the interpreter's last collection will look at."""
+    code = """
+import atexit, gc
+@atexit.register
+def last():
+    print(gc.get_freeze_count() > 1000, gc.get_count()[0] < 100)
+from mlframework.cli import console
+console.run(lambda: None)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
+
+
+def test_a_command_reads_no_metadata_of_what_is_installed() -> None:
+    code = """
+import importlib.metadata
+read = importlib.metadata.distributions
+calls = []
+importlib.metadata.distributions = lambda *a, **k: calls.append(1) or read(*a, **k)
+def command():
+    import mlframework.experiment
+    print(len(calls))
+from mlframework.cli import console
+console.run(command)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0"]

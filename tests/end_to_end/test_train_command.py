@@ -291,6 +291,27 @@ def test_help_imports_nothing_heavy() -> None:
         assert word in done.stdout
 
 
+PLAIN = """
+import sys
+from mlframework.cli import train
+sys.argv = ["ml-train", "--config", "d.yaml", *sys.argv[1:]]
+try:
+    train.main()
+except SystemExit as end:
+    assert end.code == 0, end.code
+print("mlframework.search.read" in sys.modules, "mlframework.search.samplers" in sys.modules)
+"""
+
+
+def test_a_run_without_a_search_imports_nothing_of_one(here: Path, digits: Tree) -> None:
+    write("d.yaml", digits)
+    seen = []
+    for options in ([], ["--optimizer.lr", "0.05"]):
+        done = subprocess.run([sys.executable, "-c", PLAIN, *options], capture_output=True, text=True, check=True)
+        seen.append(done.stdout.splitlines()[-1])
+    assert seen == ["False False", "True True"]
+
+
 # --- How it goes on after a stop --------------------------------------------------------------------------------------
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mlframework.experiment import ExperimentConfig
+    from mlframework.read_run import ReadRun
     from mlframework.runs import RunDir
-    from mlframework.search.read import ReadConfig
     from mlframework.training.lr_finder import Finding, Sweep
 
 _BOUNDS = ("low", "high", "steps")
@@ -66,7 +66,7 @@ def check(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None:
 
 
 def find(
-    read: ReadConfig, config: ExperimentConfig, arguments: argparse.Namespace, overrides: Mapping[str, str], root: Path
+    read: ReadRun, config: ExperimentConfig, arguments: argparse.Namespace, overrides: Mapping[str, str], root: Path
 ) -> None:
     """Sweep, write lr_finder.json and its plot into a folder under `root`, and print the suggestion.
 

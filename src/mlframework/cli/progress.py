@@ -33,6 +33,11 @@ class ProgressBar:
 
     def on_start(self, learner: Learner, history: History) -> None:
         """Draw the bar, and say where a resumed training goes on."""
+        self._epoch = len(history.records)
+        if self._epoch:
+            self._console.print(f"going on after epoch {self._epoch}")
+        if not self._console.is_terminal:
+            return
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -42,11 +47,6 @@ class ProgressBar:
             TimeRemainingColumn,
         )
 
-        self._epoch = len(history.records)
-        if self._epoch:
-            self._console.print(f"going on after epoch {self._epoch}")
-        if not self._console.is_terminal:
-            return
         self._progress = Progress(
             TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("left"),
             TimeRemainingColumn(), TextColumn("{task.fields[curve]}"), console=self._console, transient=True,

@@ -10,6 +10,7 @@ from mlframework.cli.compare import check_options, run_comparison
 from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides, positive_float, positive_int
 from mlframework.cli.ranks import led, require_one_process
 from mlframework.errors import ConfigError, Problem
+from mlframework.imports import preload
 from mlframework.search.start import SHORT, as_option, load, open_search, require_best, require_search
 from mlframework.search.workers.launch import LAUNCHERS, Workers
 
@@ -120,6 +121,7 @@ def _main() -> None:
 
 
 def _read_and_search(arguments: argparse.Namespace, overrides: dict[str, str], workers: Workers) -> None:
+    preload("mlframework.search.read")
     from mlframework.search.read import print_config, read_config
 
     read = read_config(arguments.config, overrides, at_once=workers.at_once, threads=workers.threads)

@@ -14,11 +14,13 @@ from mlframework.cli.options import OVERRIDES_HELP, Parser, parse_overrides
 from mlframework.cli.ranks import in_these_processes, led, with_processes
 from mlframework.errors import ConfigError, Problem, RunError
 from mlframework.face import RUNS, experiment_of, new_run, or_no_trace, select
+from mlframework.imports import preload
+from mlframework.search.start import read_plain
 
 if TYPE_CHECKING:
     from mlframework.experiment import ExperimentConfig
+    from mlframework.read_run import ReadRun
     from mlframework.runs import RunDir
-    from mlframework.search.read import ReadConfig
     from mlframework.training.result import RunResult
 
 _PROCESSES = ("trainer_type", "training.trainer_type")  # what a resume may set, see `with_processes`
@@ -77,6 +79,9 @@ def _main() -> None:
         return _resume(arguments, overrides)
     if arguments.config is None:
         raise ConfigError([Problem("ml-train", "", "--config F is needed; ml-init-config DATA writes one")])
+    if (plain := _read_plain(arguments, overrides)) is not None:
+        return _run(plain, arguments, overrides)
+    preload("mlframework.search.read")
     from mlframework.search.read import print_config, read_config
 
     read = read_config(arguments.config, overrides, arguments.hyperparameters)
@@ -88,13 +93,25 @@ def _main() -> None:
         console.out().print(f"hyperparameters of {arguments.hyperparameters}: {shown}")
     if read.dropped:
         console.out().print(f"dropped, since the new choice has no such setting: {', '.join(read.dropped)}")
-    if arguments.find_lr:
-        return find_lr.find(read, experiment_of(read)[0], arguments, overrides, RUNS)
     if arguments.cross_validate is None:
-        return _train(read, arguments.mode, arguments.profile)
+        return _run(read, arguments, overrides)
     if arguments.mode == "final":
         raise ConfigError([Problem("ml-train", "--cross-validate", "the folds only judge; leave out --mode final")])
     return cross_validate(read, arguments.cross_validate)
+
+
+def _read_plain(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> ReadRun | None:
+    """Return what is trained, where the config alone says it: then nothing of a search is imported, which takes as long."""
+    if overrides or arguments.hyperparameters or arguments.print_config or arguments.cross_validate is not None:
+        return None
+    preload("mlframework.experiment")
+    return read_plain(arguments.config)
+
+
+def _run(read: ReadRun, arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None:
+    if arguments.find_lr:
+        return find_lr.find(read, experiment_of(read)[0], arguments, overrides, RUNS)
+    return _train(read, arguments.mode, arguments.profile)
 
 
 def _check_profile(arguments: argparse.Namespace) -> None:
@@ -112,7 +129,7 @@ def _check_profile(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch reads it when it is imported
 
 
-def _train(read: ReadConfig, mode: str, profile: bool) -> None:
+def _train(read: ReadRun, mode: str, profile: bool) -> None:
     from mlframework.experiment import load_data
 
     config, tree = experiment_of(read)

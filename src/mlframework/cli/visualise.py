@@ -12,6 +12,7 @@ from mlframework.cli import console
 from mlframework.cli.options import Parser
 from mlframework.cli.serving import port_number
 from mlframework.errors import ConfigError, Problem
+from mlframework.imports import preload
 from mlframework.registry import nearest
 
 PLOT_TYPES = (
@@ -202,7 +203,9 @@ def _main() -> None:
     _check(arguments)
     arguments.given += [arguments.run] if arguments.run is not None else []
     arguments.format = arguments.format or list(FORMATS)
-    importlib.import_module(f"mlframework.cli.modes.{arguments.mode}").show(arguments)
+    mode = f"mlframework.cli.modes.{arguments.mode}"
+    preload(mode)
+    importlib.import_module(mode).show(arguments)
 
 
 def _check(arguments: argparse.Namespace) -> None:

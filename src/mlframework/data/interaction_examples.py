@@ -146,12 +146,10 @@ class InteractionExamples:
         from scipy.sparse import csr_matrix
 
         shape = len(self.catalogue.users), len(self.catalogue.items)
-        order = np.lexsort((self.items, self.users))
-        users, items = self.users[order], self.items[order]
-        if np.any((np.diff(users) == 0) & (np.diff(items) == 0)):
+        found = csr_matrix((self.values, (self.users, self.items)), shape=shape)
+        if found.nnz < len(self):  # what repeats was added up
             raise ValueError("the same user and item stand twice among these interactions")
-        starts = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=shape[0]))]).astype(np.int32)
-        return csr_matrix((self.values[order], items, starts), shape=shape)
+        return found
 
     def as_table(self) -> TableExamples:
         """Return a row for each interaction: the user and the item as categories, then what is known about both.

@@ -3,6 +3,7 @@
 import numpy as np
 
 from mlframework.data.splits import Array, Rows
+from mlframework.order import stable_order
 
 
 def merge(users: Rows, items: Rows, time: Array | None) -> tuple[Rows, Rows]:
@@ -18,14 +19,16 @@ def merge(users: Rows, items: Rows, time: Array | None) -> tuple[Rows, Rows]:
         The rows that are kept, ascending, and how many interactions each stands for, both (m,).
     """
     pairs = users * (int(items.max(initial=0)) + 1) + items
-    order = np.argsort(pairs, kind="stable") if time is None else np.lexsort((time, pairs))
+    order = stable_order(pairs) if time is None else np.lexsort((time, pairs))
     first = np.ones(len(order), dtype=bool)
     first[1:] = np.diff(pairs[order]) != 0
     starts = np.flatnonzero(first)
     counts = np.diff(np.append(starts, len(order)))
     last = order[starts + counts - 1]
-    in_file = np.argsort(last)
-    return last[in_file], counts[in_file]
+    stands_for = np.zeros(len(order), np.int64)
+    stands_for[last] = counts
+    rows = np.flatnonzero(stands_for)
+    return rows, stands_for[rows]
 
 
 def with_enough(users: Rows, items: Rows, min_user: int, min_item: int) -> Rows:

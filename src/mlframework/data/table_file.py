@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mlframework.errors import DataError
+from mlframework.imports import preload
 from mlframework.machine import free_memory
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def reading(path: Path, setting: str) -> Iterator[None]:
             raise DataError(f"{path}: is a pipe or a device, not a file; save what it gives as a file, and name that")
         if path.stat().st_size == 0:
             raise DataError(f"{path}: the file is empty; it must hold a header line and rows")
+        preload("polars")
         yield
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}; check its permissions") from error

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from mlframework.order import stable_order
+
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -63,8 +65,8 @@ def best_of(scores: Vectors, k: int) -> tuple[Ints, Ints]:
     # sorts ten times as fast as two. Minus zero becomes zero.
     bits = scores.reshape(-1)[flat].view(np.int32).astype(np.int64)
     key = (rows << 32) - np.where(bits < 0, -(1 << 31) - bits, bits)
-    places[np.argsort(key, kind="stable")] = np.arange(1, len(flat) + 1)
-    return flat, places - np.searchsorted(rows, rows)
+    places[stable_order(key)] = np.arange(1, len(flat) + 1)
+    return flat, places - np.searchsorted(rows, np.arange(len(scores)))[rows]
 
 
 def places_of(scores: Vectors, wanted: Ints, k: int) -> Ints:

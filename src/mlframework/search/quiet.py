@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlframework.errors import MissingExtraError
+from mlframework.imports import preload
 
 
 def require_optuna() -> None:
@@ -18,6 +19,7 @@ def require_optuna() -> None:
     with warnings.catch_warnings():
         # Its progress bar, which is not shown, asks notebooks for widgets when it is imported.
         warnings.filterwarnings("ignore", message="IProgress not found")
+        preload("optuna")
         try:
             import optuna
         except ImportError:

@@ -72,10 +72,15 @@ def read_any(
     return read_config(_source(config), options_of(overrides), at_once=at_once, threads=threads, wording=wording)
 
 
-def read_run(
-    config: str | Path | Mapping[str, Any] | ConfigFile, overrides: Mapping[str, Any], own: Collection[str]
-) -> ReadRun:
-    """Read what is trained once; see `read_any`. Where nothing is said of a search, nothing of a search is imported."""
+def read_plain(config: str | Path | Mapping[str, Any] | ConfigFile) -> ReadRun | None:
+    """Read a run that its config describes as it stands, and import nothing of a search.
+
+    Returns:
+        What was read, or None of a config that has a search, or that something is wrong with: `read_config` tells more.
+
+    Raises:
+        ConfigError: it is no file of YAML.
+    """
     from mlframework.config import yaml
     from mlframework.config.decode import check
     from mlframework.experiment import ExperimentConfig
@@ -83,9 +88,8 @@ def read_run(
 
     source = _source(config)
     document = yaml.read(source) if isinstance(source, str) else source
-    if not overrides and "search" not in document.tree and not check(ExperimentConfig, document)[1]:
-        return ReadRun(document, {})
-    return read_any(config, overrides, own=own)
+    is_plain = "search" not in document.tree and not check(ExperimentConfig, document)[1]
+    return ReadRun(document, {}) if is_plain else None
 
 
 def _source(config: str | Path | Mapping[str, Any] | ConfigFile) -> str | Document:

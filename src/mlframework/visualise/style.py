@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlframework.errors import MissingExtraError
+from mlframework.imports import preload
 from mlframework.visualise.axes import ParamAxis
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def plotly() -> Any:
         MissingExtraError: plotly is not installed.
     """
     try:
+        preload("plotly.graph_objects")
         from plotly import graph_objects
     except ImportError as error:
         raise MissingExtraError("plotly", "optuna", "drawing plots") from error

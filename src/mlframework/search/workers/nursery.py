@@ -11,7 +11,6 @@ Orders come over a socket, one at a time: a length, the files that go with it, a
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import selectors
@@ -21,6 +20,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
+
+from mlframework.imports import preload
 
 ALWAYS = (
     "mlframework.search.workers.work", "mlframework.search.setup", "mlframework.search.study", "mlframework.search.storage",
@@ -55,7 +56,7 @@ def serve(channel: socket.socket) -> bool:
     nursery = _Nursery(channel, (woken, wake))
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake)
-    _import(ALWAYS)
+    preload(*ALWAYS)
     with selectors.DefaultSelector() as selector:
         selector.register(channel, selectors.EVENT_READ)
         selector.register(woken, selectors.EVENT_READ)
@@ -85,7 +86,7 @@ class _Nursery:
         """Carry out an order; whether this is a new worker's process."""
         number = order.get("worker", -1)
         if "import" in order:
-            _import(order["import"])
+            preload(*order["import"])
         elif "signal" in order:
             if number in self._pids:  # one that has ended is not mistaken for another process
                 os.kill(self._pids[number], order["signal"])
@@ -147,13 +148,6 @@ class _Nursery:
     def _say(self, said: dict[str, Any]) -> None:
         with suppress(OSError):  # the parent is gone: the next order says so
             self._channel.sendall(json.dumps(said).encode() + b"\n")
-
-
-def _import(modules: Sequence[str]) -> None:
-    for module in modules:
-        # A worker that needs it says what is wrong with it.
-        with suppress(Exception):
-            importlib.import_module(module)
 
 
 def _receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
