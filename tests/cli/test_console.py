@@ -123,3 +123,29 @@ console.run(command)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0"]
+
+
+WORKER = """
+import atexit, sys
+from mlframework.cli import worker
+from mlframework.errors import RunError
+class Large:
+    def __del__(self):
+        print("taken down")
+kept = Large()
+def work():
+    atexit.register(print, "told")
+    print("said")
+    if sys.argv[1:]:
+        raise RunError("away")
+worker._main = work
+worker.main()
+"""
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 0), (["fails"], 2)])
+def test_a_worker_ends_at_once_with_its_code_and_all_that_was_said(arguments: list[str], code: int) -> None:
+    """What is at the end of every process is done, but nothing is taken down that the system frees anyway."""
+    done = subprocess.run([sys.executable, "-c", WORKER, *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (code, ["said", "told"])
+    assert done.stderr == ("away\n" if code else "")

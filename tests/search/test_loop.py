@@ -210,6 +210,24 @@ def test_who_waits_goes_on_with_the_trial_of_a_worker_that_dies() -> None:
     assert ledger.read()[0].token == 1
 
 
+def test_others_are_looked_at_the_more_seldom_the_longer_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a trial of milliseconds is seen in milliseconds, and one of hours costs two looks a second."""
+    now, pauses, watcher = [100.0], [], Watched()
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(loop, "time", types.SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    since: dict[int, float] = {}
+    for _ in range(30):
+        since = loop._wait(since, {3, 4}, watcher)
+    assert pauses[0] == 0.02 and pauses[-1] == 0.5 and pauses == sorted(pauses)
+    assert all(pause <= max(0.25 * sum(pauses[:n]), 0.02) + 1e-9 for n, pause in enumerate(pauses))
+    assert watcher.waited == [2], "it is said once"
+    assert loop._wait(since, {7}, watcher) == {7: now[0] - 0.02}, "another one is looked at often again"
+
+
 # What is survived
 
 

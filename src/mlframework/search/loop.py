@@ -1,7 +1,7 @@
 """The study loop: claim a place, train its trial, until all places are done."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -20,7 +20,8 @@ from mlframework.search.storage import require_file, translated
 from mlframework.search.study import OpenStudy
 from mlframework.search.training_run import LoadSplits, trainer_of_configs
 
-_PAUSE = 0.5  # seconds between two looks at what others still train
+_PAUSES = 0.02, 0.5  # seconds between two looks at what others still train, at least and at most
+_OVERDUE = 0.25  # of the time that it took others to end, after which it is seen
 _SHARE = 0.03  # of the time that goes to the files of a study at most: they are of all its trials, so each takes longer
 
 
@@ -53,7 +54,7 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
     started = time.monotonic()
     timeout = study.spec.timeout
     mine: int | None = None
-    waiting: set[int] = set()
+    waiting: dict[int, float] = {}
     pace = _Pace()
     known = {trial.number for trial in study.trials() if trial.state.is_finished()}
     while timeout is None or time.monotonic() - started < timeout:
@@ -61,7 +62,7 @@ def run_trials(study: OpenStudy, trainer: Trainer, watcher: Watcher) -> SearchEn
             lease = study.leases.claim(study.n_trials, study.unfinished)
             pending = study.leases.pending(study.unfinished) if lease is None else []
         if lease is not None:
-            waiting = set()
+            waiting = {}
             with outputs_written(study, pace):
                 _check_ground(study, lease)
                 mine = run_place(study, lease, trainer, watcher)
@@ -89,12 +90,19 @@ def _check_ground(study: OpenStudy, lease: Lease) -> None:
         raise
 
 
-def _wait(known: set[int], places: set[int], watcher: Watcher) -> set[int]:
-    """Wait a moment for the trials of other processes, which is said once; return the places that are waited for."""
+def _wait(known: Mapping[int, float], places: set[int], watcher: Watcher) -> dict[int, float]:
+    """Wait a moment for the trials of other processes, which is said once.
+
+    Returns:
+        The places that are waited for, and since when.
+    """
     if not known:
         watcher.waiting(len(places))
-    time.sleep(_PAUSE)
-    return places
+    now = time.monotonic()
+    since = {place: known.get(place, now) for place in places}
+    # Those of milliseconds are not waited for longer than they take, and those of hours not looked at all the time.
+    time.sleep(min(max(_OVERDUE * (now - min(since.values())), _PAUSES[0]), _PAUSES[1]))
+    return since
 
 
 def _ends_with(study: OpenStudy, mine: int | None) -> bool:
