@@ -11,7 +11,7 @@ from typing import Any
 
 from common import an_epoch, main, quick, trained
 
-EPOCHS, BATCH, SIZE, MOMENTUM, SEED = quick(3, 2), 64, 32, 0.9, 42
+EPOCHS, BATCH, SIZE, MOMENTUM, SEED = quick(5, 2), 64, 32, 0.9, 42
 LARGE, SMALL, CHANNELS = "resnet18", "small_cnn", 8
 # At 0.01 the small one's loss falls so steeply that the last digit of an image makes the fourth of the loss.
 LR = {LARGE: 0.01, SMALL: 0.005}

@@ -3,6 +3,8 @@
 A probability that is not a number makes every metric not a number, so that the trial fails.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,7 +33,7 @@ def log_loss(targets: Targets, probabilities: Probabilities) -> float:
 
     From: Good 1952, https://doi.org/10.1111/j.2517-6161.1952.tb00104.x
     """
-    true = probabilities[np.arange(len(targets)), targets].astype(np.float64)
+    true = np.take(probabilities, np.arange(len(targets)) * probabilities.shape[1] + targets).astype(np.float64)
     # Unlike some clipping, np.maximum leaves NaN what it is.
     return float(-np.mean(np.log(np.maximum(true, _SMALLEST))))
 
@@ -62,7 +64,6 @@ def auc(targets: Targets, probabilities: Probabilities) -> float:
     """
     from sklearn import config_context
     from sklearn.metrics import auc as area
-    from sklearn.metrics import roc_curve
 
     missing = np.flatnonzero(np.bincount(targets, minlength=probabilities.shape[1]) == 0)
     if len(missing):
@@ -74,8 +75,17 @@ def auc(targets: Targets, probabilities: Probabilities) -> float:
     classes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
     # `roc_auc_score` does the same, and looks at the targets several times before: half of a small split's time.
     with config_context(assume_finite=True, skip_parameter_validation=True):
-        curves = [roc_curve((targets == index).astype(np.int64), probabilities[:, index]) for index in classes]
+        curves = [_roc(targets == index, probabilities[:, index]) for index in classes]
         return float(np.mean([area(false, true) for false, true, _ in curves]))
+
+
+def _roc(positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> Any:
+    """Return scikit-learn's curve: false and true positive rates, and their thresholds."""
+    from sklearn.metrics import roc_curve
+
+    # It sorts by a stable sort, which is done at once with what is sorted already: half of the time of the whole.
+    order = np.argsort(scores)
+    return roc_curve(positive[order].astype(np.int64), scores[order])
 
 
 def _predicted(probabilities: Probabilities) -> NDArray[np.bool_ | np.intp]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlframework.errors import RunError
+from mlframework.imports import preload
 from mlframework.learners.base import Learner, Outputs
 from mlframework.training.callbacks import SHARES, EpochRecord, History
 from mlframework.training.tracking.findings import Pace, findings_of
@@ -18,6 +19,7 @@ from mlframework.training.tracking.tensorboard import TensorBoardWriter
 
 Samples = tuple[NDArray[np.uint8], Sequence[str]]
 """Some training images, uint8 (n, 3, h, w), and the name of each one's class."""
+_DRAWN_BY = ("mlframework.training.tracking.pictures", "mlframework.training.tracking.charts")
 _PACE = ("gradient_norm", "gradient_norm_max", "seconds", "throughput", *SHARES)
 
 
@@ -62,7 +64,10 @@ class TensorBoardTracker:
         assert self._writer is not None
         self._writer.scalars(record.epoch, values)
         if best is record:
-            self._due = (record.epoch, _outputs(learner, record), self._vectors(learner))
+            outputs = _outputs(learner, record)
+            if outputs is not None:
+                preload(*_DRAWN_BY)  # in the first epoch, where such things are expected
+            self._due = (record.epoch, outputs, self._vectors(learner))
             if self._pace.has_time():
                 self._draw()
 
