@@ -149,3 +149,30 @@ def test_a_worker_ends_at_once_with_its_code_and_all_that_was_said(arguments: li
     done = subprocess.run([sys.executable, "-c", WORKER, *arguments], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (code, ["said", "told"])
     assert done.stderr == ("away\n" if code else "")
+
+
+LINES = """
+import sys
+from mlframework.cli import console
+screen = console.out()
+screen.print("a path of /runs/:bug:/x, [bold]and brackets[/], " + "long " * 40)
+screen.print("no end", end="", markup=False, soft_wrap=True)
+screen.print("\\x1b[31mred ± …")
+console.err().print("said")
+assert not screen.is_terminal and "rich" not in sys.modules
+from rich.table import Table
+table = Table("a column")
+table.add_row("a cell")
+screen.print(table)
+assert "rich.console" in sys.modules and screen.width > 20
+"""
+
+
+def test_where_there_is_no_terminal_lines_are_written_as_they_are_and_rich_is_not_imported() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", LINES], capture_output=True, text=True, env=environment, check=False)
+    assert done.stderr == "said\n" and done.returncode == 0
+    first, second, *table = done.stdout.splitlines()
+    assert first == "a path of /runs/:bug:/x, [bold]and brackets[/], " + "long " * 40
+    assert second == "no end?[31mred ~ ."
+    assert "a column" in table[1] and any("a cell" in line for line in table)

@@ -13,9 +13,9 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from mlframework.errors import MlframeworkError, Terminated
 from mlframework.learners.ranks import place
@@ -44,6 +44,13 @@ def err() -> Console:
 
 
 def _console(stderr: bool) -> Console:
+    file = sys.stderr if stderr else sys.stdout
+    if not getattr(file, "isatty", lambda: False)():
+        return cast("Console", _Lines(stderr))
+    return _rich(stderr)
+
+
+def _rich(stderr: bool) -> Console:
     screen = _screen()(stderr=stderr, markup=False, highlight=False)
     screen.soft_wrap = not screen.is_terminal
     return screen
@@ -81,6 +88,31 @@ def _shown(match: re.Match[str]) -> str:
     code = ord(match[0])
     # Unicode has pictures of the first 32 signs: of the escape sign it is one with the letters ESC.
     return chr(0x2400 + code) if code < 0x20 else "\ufffd"
+
+
+class _Lines:
+    """A console where there is no terminal: lines are written as they are, and rich is imported for what is more than that."""
+
+    is_terminal = False
+
+    def __init__(self, stderr: bool) -> None:
+        self._stderr = stderr
+
+    def print(self, *what: Any, **options: Any) -> None:
+        if len(what) != 1 or not isinstance(what[0], str):
+            return self._console.print(*what, **options)
+        file = sys.stderr if self._stderr else sys.stdout
+        text = encodable(printable(what[0]), file.encoding or "utf-8")
+        file.write(text + options.get("end", "\n"))
+        file.flush()
+        return None
+
+    @cached_property
+    def _console(self) -> Console:
+        return _rich(self._stderr)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._console, name)
 
 
 @cache
