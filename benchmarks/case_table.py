@@ -23,6 +23,7 @@ class Case:
         others: further sides of our own environment, shown beside.
         peers: sides that the other frameworks' environment runs.
         runs_of: the case of the same sides whose runs it looks at, where that is run, too.
+        times: as many rounds as others, of a case of seconds: a moment in which the machine is slow weighs most there.
         most_rounds: of a case that is held against itself and takes minutes.
     """
 
@@ -39,6 +40,7 @@ class Case:
     near: Mapping[str, float] = field(default_factory=dict)
     others: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
+    times: int = 1
     most_rounds: int | None = None
     runs_of: str | None = None
 
@@ -54,6 +56,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "tiny_mlp", "tiny_mlp.py", "tiny MLP on digits features, batch 32, 20 epochs: fit", 1.15,
         agree={"val_loss": 1e-6}, near={"val_loss": 0.05}, peers=("skorch", "lightning"),
+        times=3,
     ),
     Case(
         "resnet18", "images.py", "resnet18, digits images 32x32: an epoch", 1.00,
@@ -62,18 +65,22 @@ CASES: tuple[Case, ...] = (
     Case(
         "small_cnn", "images.py", "small CNN, the same images: an epoch", 0.35,
         ours="ours_small", floor="hand_small", agree=IMAGES, near={"val_acc": 0.1}, peers=("skorch_small", "lightning_small"),
+        times=3,
     ),
     Case(
         "fm", "fm.py", "FM, 100,000 ratings, batch 2048: an epoch", 1.15,
         agree={"val_auc": 1e-4}, at_least={"val_auc": 0.775}, near={"val_auc": 0.02}, peers=("deepctr", "recbole"),
+        times=3,
     ),
     Case(
         "two_tower", "two_tower.py", "two-tower, in-batch softmax, batch 256: an epoch", 1.15,
         agree={"recall_at_10": 1e-3}, at_least={"recall_at_10": 0.22},
+        times=3,
     ),
     Case(
         "top_k", "top_k.py", "top-10 ranking metrics of all users", 1.5,
         agree=RANKING, near={"ndcg_at_10": 1e-6, "map_at_10": 1e-6}, others=("implicit",),
+        times=3,
     ),
     Case(
         "als_search", "als.py", "20-trial ALS search, the same best trial: whole process", 1.10, "wall",
@@ -102,6 +109,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "als_run", "als.py", "an ALS run, no torch: whole process", 1.25, "wall",
         ours="ours_run", floor="hand_run", agree={"ndcg_at_10": 1e-6},
+        times=3,
     ),
     Case("help", "help_commands.py", "--help, the slowest command: processor time", 0.3, floor=None),
     Case(

@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if source is not None:
                 scores.append(score_of(case, source))
             else:
-                scores.append(run_case(case, options.rounds, options.peers, partial(tell, number)))
+                n_rounds = options.rounds or ROUNDS * (1 if options.peers else case.times)
+                scores.append(run_case(case, n_rounds, options.peers, partial(tell, number)))
     console.print(table_of(scores))
     for score in scores:
         for problem in score.problems:
@@ -91,11 +92,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--case", action="append", choices=[case.name for case in CASES], help="only this one; repeatable"
     )
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how often each side is run (default: {ROUNDS})")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        help=f"how often each side is run (default: {ROUNDS}, in cases of seconds some times that)",
+    )
     parser.add_argument("--peers", action="store_true", help="also the other frameworks (first: make bench-peers)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file to write")
     options = parser.parse_args(arguments)
-    if options.rounds < 1:
+    if options.rounds is not None and options.rounds < 1:
         parser.error(f"--rounds {options.rounds}: at least 1")
     if options.peers and not PEERS.exists():
         parser.error(f"--peers: {PEERS} is not there; install the other frameworks by: make bench-peers")

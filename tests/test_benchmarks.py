@@ -112,3 +112,22 @@ def test_a_round_of_a_real_case_agrees(suite: ModuleType, monkeypatch: pytest.Mo
     assert not score.problems
     assert score.rounds[0]["ours_run"].result["ndcg_at_10"] > 0.05
     assert said == ["als_run: prepare", "als_run: round 1 of 1"]
+
+
+def test_cases_of_seconds_have_more_rounds_unless_somebody_says_how_many(
+    suite: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds: dict[str, int] = {}
+
+    def run_case(case: Any, n_rounds: int, *_: object) -> Any:
+        rounds[case.name] = n_rounds
+        return suite.Score(case)
+
+    monkeypatch.setattr(suite, "run_case", run_case)
+    monkeypatch.setattr(suite, "table_of", lambda scores: "")
+    monkeypatch.setattr(suite, "write_results", lambda scores, path: None)
+    seen = []
+    for options in ([], ["--rounds", "2"]):
+        suite.main(["--case", "fm", "--case", "resnet18", *options])
+        seen.append(dict(rounds))
+    assert seen == [{"fm": 15, "resnet18": 5}, {"fm": 2, "resnet18": 2}]
