@@ -126,13 +126,13 @@ console.run(command)
 
 
 WORKER = """
-import atexit, sys
+import atexit, os, sys
 from mlframework.cli import worker
 from mlframework.errors import RunError
 class Large:
-    def __del__(self):
-        print("taken down")
-kept = Large()
+    def __del__(self, write=os.write):
+        write(1, b"taken down")
+sys.kept = Large()
 def work():
     atexit.register(print, "told")
     print("said")
@@ -176,3 +176,16 @@ def test_where_there_is_no_terminal_lines_are_written_as_they_are_and_rich_is_no
     assert first == "a path of /runs/:bug:/x, [bold]and brackets[/], " + "long " * 40
     assert second == "no end?[31mred ~ ."
     assert "a column" in table[1] and any("a cell" in line for line in table)
+
+
+@pytest.mark.parametrize("module", ["", "triton"])
+def test_where_triton_is_loaded_all_is_collected_as_usual(module: str) -> None:
+    """What nanobind has bound would be listed on stderr as leaked."""
+    code = f"""
+import atexit, gc, sys
+atexit.register(lambda: print(gc.get_freeze_count()))
+from mlframework.cli import console
+console.run(lambda: sys.modules.setdefault({module!r} or "json", None))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (int(done.stdout) == 0) == bool(module)

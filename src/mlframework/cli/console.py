@@ -91,7 +91,10 @@ def _shown(match: re.Match[str]) -> str:
 
 
 class _Lines:
-    """A console where there is no terminal: lines are written as they are, and rich is imported for what is more than that."""
+    """A console where there is no terminal: lines are written as they are, and rich is imported for what is more than that.
+
+    What rich would be told of a line, that it is not to be wrapped and has no markup, is so in any case.
+    """
 
     is_terminal = False
 

@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _leave(code: list[int]) -> None:
-    """End the process at once: its parent waits for that, and torch takes 0.2 s to take down what the system frees anyway."""
+    """End the process at once: its parent waits for that, and torch takes 0.35 s to take down what the system frees anyway."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
