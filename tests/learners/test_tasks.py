@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from mlframework.errors import TrainingError
 from mlframework.learners.settings import StepSettings
-from mlframework.learners.tasks import Classification, classification, regression
+from mlframework.learners.tasks import Classification, classification, regression, softmax
 
 # Probabilities 1/4 and 3/4, and 1/2 and 1/2.
 RAW = torch.tensor([[0.0, math.log(3)], [0.0, 0.0]])
@@ -46,6 +48,24 @@ def test_the_weight_is_what_the_mean_was_divided_by(weights: Tensor | None, smoo
     parts = [(raw[:2], targets[:2]), (raw[2:], targets[2:])]
     total = sum(task.loss(*part) * task.weight(part[1]) for part in parts) / task.weight(targets)
     assert float(total) == pytest.approx(float(task.loss(raw, targets)))
+
+
+@given(
+    rows=st.lists(st.tuples(*[st.floats(width=32) | st.floats(-20, 20, width=32)] * 2), max_size=90),
+    n_classes=st.integers(2, 3),
+)  # fmt: skip
+def test_probabilities_are_those_of_torch_bit_for_bit(rows: list[tuple[float, float]], n_classes: int) -> None:
+    raw = torch.zeros(len(rows), n_classes)
+    raw[:, :2] = torch.tensor(rows).reshape(-1, 2)
+    np.testing.assert_array_equal(softmax(raw).numpy(), raw.softmax(dim=1).numpy())
+
+
+def test_probabilities_of_two_classes_are_those_of_torch_for_many_rows() -> None:
+    """The processor takes several numbers at once, and what is left at the end one by one."""
+    for n in (1, 17, 4097, 81_001):
+        raw = torch.randn(n, 2, generator=torch.Generator().manual_seed(n)) * 4
+        assert torch.equal(softmax(raw), raw.softmax(dim=1))
+        assert softmax(raw).is_contiguous()
 
 
 def test_balanced_weights_are_the_inverse_frequencies_in_training() -> None:

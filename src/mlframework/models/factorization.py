@@ -46,8 +46,16 @@ class FieldWeights(nn.Module):
 
     def look_up(self, codes: Tensor) -> Tensor:
         """Return the weights (b, q, n_scores + n_factors) of codes int64 (b, q): linear ones first, then factors."""
-        found: Tensor = self.table((codes + self.offsets) * (codes > 0))
+        found: Tensor = self.table(self._rows(codes))
         return found
+
+    def look_up_by_column(self, codes: Tensor) -> Tensor:
+        """Return the same weights column by column in memory, too: (q, b, n_scores + n_factors)."""
+        found: Tensor = self.table(self._rows(codes).t())
+        return found
+
+    def _rows(self, codes: Tensor) -> Tensor:
+        return (codes + self.offsets) * (codes > 0)
 
     def penalty(self, l1: float, l2: float) -> Tensor:
         """Return l1 * sum |w| + l2 * sum w^2, a scalar, over linear weights and factors; the bias goes free."""
@@ -96,11 +104,11 @@ class FactorizationMachine(nn.Module):
 
     def score(self, numeric: Tensor, codes: Tensor) -> Tensor:
         """Return the score (b, 1) of two classes or of a regression, or one for each of more classes (b, n_outputs)."""
-        found = self.weights.look_up(codes)
         if not numeric.shape[1] and codes.shape[1] == 2:
-            of_pair: Tensor = PairScore.apply(found, self.weights.bias, self._kept(found))
+            weights = self.weights.look_up_by_column(codes)
+            of_pair: Tensor = PairScore.apply(weights, self.weights.bias, self._kept(weights))
             return of_pair
-        linear, pooled = self._pooled(numeric, found)
+        linear, pooled = self._pooled(numeric, self.weights.look_up(codes))
         interactions: Tensor = self.dropout(pooled.reshape(-1, self._n_scores, self._n_factors)).sum(dim=2)
         return self.weights.bias + linear + interactions
 
@@ -142,11 +150,11 @@ class FactorizationMachine(nn.Module):
         factors = self._total(numeric, self.weights.look_up(codes))[:, self._n_scores :]
         return _item_side(factors, self.score(numeric, codes), self.weights.bias)
 
-    def _kept(self, found: Tensor) -> Tensor | None:
+    def _kept(self, weights: Tensor) -> Tensor | None:
         """Return by what dropout multiplies the pooled interactions, (b, n_scores, k), or None where it leaves all of them."""
         if not (self.training and self.dropout.p):
             return None
-        drawn: Tensor = self.dropout(found.new_ones(len(found), self._n_scores, self._n_factors))
+        drawn: Tensor = self.dropout(weights.new_ones(weights.shape[1], self._n_scores, self._n_factors))
         return drawn
 
     def _total(self, numeric: Tensor, found: Tensor) -> Tensor:

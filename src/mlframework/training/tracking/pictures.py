@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+Image.preinit()  # PIL's formats, which the first picture that is written would load: it may be of the last epoch
+
 Pixels = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.int64]
 Colour = tuple[int, int, int]
