@@ -189,3 +189,39 @@ console.run(lambda: sys.modules.setdefault({module!r} or "json", None))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (int(done.stdout) == 0) == bool(module)
+
+
+GONE = """
+import os, signal, sys, time, weakref
+from mlframework.cli import console
+
+class Gone:
+    def __del__(self):
+        if sys.argv[1] == "error":
+            raise ValueError("odd")
+        os.kill(os.getpid(), signal.Signals[sys.argv[1]])
+        for _ in range(1000):  # the handler runs between two of these
+            pass
+
+def command():
+    Gone()
+    print("went on", flush=True)
+    time.sleep(60 if sys.argv[1] != "error" else 0)
+    print("to the end")
+
+console.run(command)
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_that_arrives_where_python_lets_no_error_out_ends_the_command(name: str, code: int) -> None:
+    done = subprocess.run([sys.executable, "-c", GONE, name], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, "went on\n"), done.stderr
+    assert "ignored" not in done.stderr
+    assert done.stderr.startswith(("interrupted", "terminated"))
+
+
+def test_other_errors_that_python_lets_not_out_are_shown_as_ever() -> None:
+    done = subprocess.run([sys.executable, "-c", GONE, "error"], capture_output=True, text=True, check=True)
+    assert done.stdout == "went on\nto the end\n"
+    assert "ValueError: odd" in done.stderr

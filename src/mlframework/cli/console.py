@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -157,6 +158,7 @@ def run(command: Callable[[], None]) -> NoReturn:
         os.umask(0o077) | 0o002
     )  # nothing that is made may be written to by everybody, a database's files included
     signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _say_once_more
     warnings.showwarning = _show_warning
     try:
         command()
@@ -209,6 +211,20 @@ def _let_threads_wait_briefly() -> None:
 
 def _terminate(_signal: int, _frame: object) -> None:
     raise Terminated("SIGTERM")
+
+
+def _say_once_more(ignored: sys.UnraisableHookArgs) -> None:
+    """Send the signal again whose exception was raised where Python lets none out: in a `__del__` or a weak reference's callback.
+
+    The work would go on as if nobody had asked it to end.
+    """
+    number = {KeyboardInterrupt: signal.SIGINT, Terminated: signal.SIGTERM}.get(ignored.exc_type)
+    if number is None:
+        sys.__unraisablehook__(ignored)
+        return
+    again = threading.Timer(0.05, os.kill, (os.getpid(), number))  # by when that callback has come to its end
+    again.daemon = True
+    again.start()
 
 
 def _message(text: str) -> None:
