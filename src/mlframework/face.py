@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlframework import markup
 from mlframework.errors import MlframeworkError, RunError
+from mlframework.heap import given_back
 from mlframework.imports import preload
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def train(
     read = (None if overrides else read_plain(config)) or read_any(config, overrides, own=("progress",))
     experiment, tree = experiment_of(read)
     load_data(experiment)
-    with new_run(read, experiment, tree) as run:
+    with given_back(), new_run(read, experiment, tree) as run:
         result = select(experiment, run, [_EpochLines()] if progress else [])
     return TrainedRun(run.path, result)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mlframework import markup
 from mlframework.config.wording import PYTHON
 from mlframework.errors import ConfigError, Problem
+from mlframework.heap import given_back
 from mlframework.runs import write_text
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def search(
     from mlframework.search.workers.launch import Workers, search_as
 
     asked = Workers.asked_for(workers, launcher, ray_address, storage_proxy, PYTHON)
-    with asked.prepared() as group:
+    with given_back(), asked.prepared() as group:
         read = read_any(config, overrides, group.at_once, group.threads, _OWN)
         require_search(read)
         group.check(read)

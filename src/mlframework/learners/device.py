@@ -5,17 +5,21 @@ from dataclasses import replace
 import torch
 
 from mlframework.errors import TrainingError
+from mlframework.heap import keep_freed
 from mlframework.learners.base import LearnerSpec, n_threads
 from mlframework.learners.distribution import device_of_rank
 
 
 def on_device(spec: LearnerSpec) -> LearnerSpec:
-    """Return the spec with its device resolved (`auto` is a GPU where there is one), and torch at its number of threads.
+    """Return the spec with its device resolved (`auto` is a GPU where there is one).
+
+    Torch has its number of threads from then on, and the memory that a step frees is kept for the next one.
 
     Raises:
         TrainingError: the device is not there.
     """
     torch.set_num_threads(spec.num_threads or n_threads())
+    keep_freed()
     if spec.settings.trainer_type == "distributed":
         return replace(spec, device=device_of_rank(spec.device))
     if spec.device == "auto":
