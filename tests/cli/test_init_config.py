@@ -322,8 +322,20 @@ def test_the_real_command_names_what_comes_next(here: Path) -> None:
     done = real_command("data/diabetes.csv", "--optuna", "--yes", "--name", "sugar")
     assert (done.returncode, done.stderr) == (0, "")
     assert "ml-search --config configs/sugar_config.yaml\n" in done.stdout
-    assert "ml-train --config runs/optuna_studies/sugar_optimization/best_config.yaml\n" in done.stdout
+    assert "ml-train --config runs/optuna_studies/sugar_optimization/best_config.yaml --mode final\n" in done.stdout
     assert read_config("configs/sugar_config.yaml", {}).config.name == "sugar"
+
+
+def test_without_a_test_split_the_final_training_is_not_what_comes_next(
+    here: Path, written: Callable[..., ReadConfig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("train", "val"):
+        write_photos(here / "photos" / part, {"a": 8, "b": 8}, 16)
+    written("photos", "--optuna")
+    assert "best_config.yaml\n" in capsys.readouterr().out
+    write_photos(here / "photos" / "test", {"a": 8, "b": 8}, 16)
+    written("photos", "--optuna", "--force")
+    assert "best_config.yaml --mode final\n" in capsys.readouterr().out
 
 
 def test_without_a_terminal_it_asks_for_yes(here: Path) -> None:

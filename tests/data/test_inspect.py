@@ -136,6 +136,14 @@ def test_text_that_hardly_repeats_is_dropped(tmp_path: Path) -> None:
     assert facts.dropped == {"who": "39 different values in 40 rows"}
 
 
+def test_a_column_of_numbers_with_a_stray_text_is_dropped_with_what_to_mend(tmp_path: Path) -> None:
+    rows = [f"{x if i != 4 else 'abc'},{x},{i % 2}" for i, x in enumerate(numbers(40))]
+    facts = inspect_table(write_csv(tmp_path / "t.csv", "weight,size,class", rows))
+    assert facts.dropped == {
+        "weight": "1 of its 40 values is no number, such as 'abc' in data row 5; mend the file to use it"
+    }
+
+
 def test_rows_without_a_target_are_counted(tmp_path: Path) -> None:
     rows = [f"{x},{x * 2 if i % 4 else ''}" for i, x in enumerate(numbers(40))]
     facts = inspect_table(write_csv(tmp_path / "t.csv", "a,b", rows), "b")

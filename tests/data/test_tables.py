@@ -100,6 +100,26 @@ def test_columns_that_are_no_good_are_left_out_with_the_reason(tmp_path: Path) -
         assert reason in message
 
 
+def test_a_stray_text_in_a_column_of_numbers_is_told_of(tmp_path: Path) -> None:
+    lines = [f"{i % 7},{'ab'[i % 2]},{i % 2}" for i in range(40)]
+    lines[10] = "abc,a,0"
+    with pytest.warns(UserWarning, match=r"'size' \(1 of its 40 values is no number, such as 'abc' in data row 11\)"):
+        schema = load(tmp_path, "size,kind,y\n" + "\n".join(lines)).examples.schema
+    assert schema.categorical == ("size", "kind")
+    lines[11:13] = ["?,a,1", "x,a,0"]
+    with pytest.warns(UserWarning, match="2 of its 39 values are no numbers"):  # what is missing is none of them
+        schema = load(tmp_path, "size,kind,y\n" + "\n".join(lines)).examples.schema
+
+
+def test_sizes_among_which_are_numbers_are_text_without_a_word(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    load(tmp_path, "size,y\n" + "".join(f"{['36', '38', '40', 'S', 'M', 'L'][i % 6]},{i % 2}\n" for i in range(40)))
+    lines = [f"{i % 7},{i % 2}" for i in range(40)]
+    load(tmp_path, "size,y\n" + "\n".join(["abc,0", *lines]), categorical=["size"])
+    assert not recwarn.list
+
+
 def test_dropped_columns_are_left_out_without_a_word(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     schema = load(tmp_path, "id,a,y\nx,1,u\ny,2,v\nz,2,v\n", drop=["id"]).examples.schema
     assert (schema.numeric, schema.categorical) == (("a",), ())

@@ -98,7 +98,8 @@ def test_a_profile_without_torch_has_the_spans(planted: dict[str, Tree], tmp_pat
     process = start(tmp_path / "log", "--config", "c.yaml", "--training.num_epochs", "3", "--profile")
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
-    assert "epoch 2: " in out and "to try: " in out and "operations" not in out
+    assert "epoch 2: " in out and "operations" not in out
+    assert "batch_size" not in out and "mixed_precision" not in out  # which ALS does not have
     (trace,) = (tmp_path / "log").glob("runs/*/profile/*.json")
     names = {event["name"] for event in json.loads(trace.read_text())["traceEvents"]}
     assert {"train (epoch 3)", "evaluate (epoch 3)"} <= names

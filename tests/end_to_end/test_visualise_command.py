@@ -1,5 +1,7 @@
 """`ml-visualise`, as a person runs it: on a study, on a run, and on what is not there."""
 
+import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -49,6 +51,26 @@ def test_the_help_names_every_plot() -> None:
     assert export.FORMATS == FORMATS
     helped = visualise(Path(), "--help").stdout
     assert all(name in helped for name in (*PLOT_TYPES, *RUN_PLOT_TYPES))
+
+
+def test_on_a_terminal_it_shows_that_it_draws(study: Path) -> None:
+    ours, theirs = pty.openpty()
+    options = "--mode search --study-name tiny_optimization --format html --plot-type slice"
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"TERM": "xterm-256color"}
+    with subprocess.Popen(
+        [BIN / "ml-visualise", *options.split()], cwd=study, stdout=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while process.poll() is None or not shown.endswith(b"\n"):
+            try:
+                shown += os.read(ours, 1 << 16)
+            except OSError:  # how Linux says that the other end is closed
+                break
+    os.close(ours)
+    assert process.returncode == 0
+    assert shown.index(b"drawing") < shown.index(b"slice.html")
+    assert "drawing" not in visualise(study, options).stdout
 
 
 def test_plots_are_written_into_the_studys_folder(study: Path) -> None:

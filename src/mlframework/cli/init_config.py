@@ -216,15 +216,17 @@ def _lacking(plan: Plan, facts: TableFacts) -> list[tuple[str, str]]:
 
 def _next_commands(plan: Plan, path: Path) -> list[str]:
     from mlframework.cli.recommender_template import next_in_python
+    from mlframework.data.inspect import ImageFolderFacts
     from mlframework.data.inspect_interactions import InteractionFacts
 
     config = shlex.quote(str(path))
     log = isinstance(plan.facts, InteractionFacts)
-    final = " --mode final" if log else ""
+    untested = isinstance(plan.facts, ImageFolderFacts) and plan.facts.splits and "test" not in plan.facts.splits
+    final = "" if untested else " --mode final"
     python = next_in_python(plan.facts, plan.choices) if isinstance(plan.facts, InteractionFacts) else None
     use = [f"python -c {shlex.quote(python)}"] if python is not None else []
     if not plan.search:
-        return [f"ml-train --config {config}{final}", "tensorboard --logdir runs", *use]
+        return [f"ml-train --config {config}{final if log else ''}", "tensorboard --logdir runs", *use]
     return [
         f"ml-search --config {config}",
         f"ml-visualise --mode search --study-name {plan.study}",

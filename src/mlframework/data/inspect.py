@@ -13,7 +13,7 @@ import numpy as np
 from mlframework.data.image_files import FORMATS, ImageFile, ImageFolder, decode_images, scan_image_folder
 from mlframework.data.images import ImageFolderConfig
 from mlframework.data.splits import Array
-from mlframework.data.table_columns import Task, class_texts, column_kind, why_unused
+from mlframework.data.table_columns import Task, class_texts, column_kind, stray_texts, why_unused
 from mlframework.data.table_file import SEPARATORS, read_frame
 from mlframework.data.table_schema import encode_frame
 from mlframework.data.tables import TableConfig, infer_schema
@@ -261,10 +261,16 @@ def _can_be_target(column: "pl.Series") -> bool:
 
 
 def _why_dropped(column: "pl.Series") -> str | None:
-    """Return why a column is no good as a feature, or None: training's own reasons, and text that hardly repeats."""
+    """Return why a column is no good as a feature, or None.
+
+    A config that is written names what is of use: text that hardly repeats is not, nor is text that was to be numbers.
+    """
     reason = why_unused(column)
     if reason is not None or column_kind(column) != "text":
         return reason
+    stray = stray_texts(column)
+    if stray is not None:
+        return f"{stray}; mend the file to use it"
     values = column.drop_nulls()
     distinct = values.n_unique()
     return f"{distinct} different values in {len(values)} rows" if distinct > max(2, len(values) / 2) else None

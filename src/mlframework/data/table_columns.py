@@ -12,6 +12,7 @@ Kind: TypeAlias = Literal["number", "text", "date", "other"]
 Task: TypeAlias = Literal["classification", "regression"]
 MAX_CLASSES_OF_NUMBERS = 20
 ROW_NUMBERS_FROM = 20
+STRAY_AMONG = 20
 # Only dates that begin with the year: of 01/02/2024 nobody knows which is the month.
 _TRAINED = "mend them, or leave them empty: the model was trained with numbers there"
 ISO_DATE = r"^\d{4}-\d{1,2}-\d{1,2}([T ].*)?$"
@@ -60,6 +61,21 @@ def why_unused(column: "pl.Series") -> str | None:
     if len(values) == len(column) >= ROW_NUMBERS_FROM and bool((steps == 1).all()):
         return "row numbers"
     return None
+
+
+def stray_texts(column: "pl.Series") -> str | None:
+    """Say which values of a column of text are no numbers, where at least 19 of 20 are: it was to be one of numbers."""
+    import polars as pl
+
+    if column.dtype != pl.String or column_kind(column) != "text":
+        return None
+    is_stray = column.is_not_null() & column.cast(pl.Float64, strict=False).is_null()
+    n, n_values = int(is_stray.sum()), len(column) - column.null_count()
+    if n * STRAY_AMONG > n_values:
+        return None
+    row = is_stray.arg_true()[0]
+    what = "value is no number" if n == 1 else "values are no numbers"
+    return f"{n} of its {n_values} {what}, such as {column[row]!r} in data row {row + 1}"
 
 
 def infer_task(target: "pl.Series") -> Task:

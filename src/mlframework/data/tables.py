@@ -11,7 +11,16 @@ from pydantic import Field, model_validator
 
 from mlframework.config.base import Config
 from mlframework.data.splits import Loaded, SplitConfig
-from mlframework.data.table_columns import Task, class_texts, column_kind, infer_task, texts, times, why_unused
+from mlframework.data.table_columns import (
+    Task,
+    class_texts,
+    column_kind,
+    infer_task,
+    stray_texts,
+    texts,
+    times,
+    why_unused,
+)
 from mlframework.data.table_file import read_frame
 from mlframework.data.table_schema import TableExamples, TableSchema, encode_frame
 from mlframework.errors import DataError
@@ -161,7 +170,7 @@ def _features(frame: "pl.DataFrame", config: TableConfig, source: str) -> tuple[
     named = {config.target, config.time_column, config.group_column, *config.drop}
     named |= {*(config.numeric or ()), *(config.categorical or ())}
     found: dict[str, list[str]] = {"number": [], "text": []}
-    unused = []
+    unused, doubtful = [], []
     for column in frame.iter_columns():
         if column.name in named:
             continue
@@ -172,8 +181,16 @@ def _features(frame: "pl.DataFrame", config: TableConfig, source: str) -> tuple[
         reason = why_unused(column)
         if reason is None:
             found[kind].append(column.name)
+            doubtful += [f"{column.name!r} ({stray})" for stray in [stray_texts(column)] if stray is not None]
         else:
             unused.append(f"{column.name!r} ({reason})")
+    if doubtful:
+        warnings.warn(
+            f"{source}: taken for text, although nearly all values are numbers: {', '.join(doubtful)}; mend the file, or "
+            "leave the cells empty where nothing is known; name them under data.categorical if they are right",
+            UserWarning,
+            stacklevel=4,
+        )
     if unused:
         warnings.warn(
             f"{source}: not used as features: {', '.join(unused)}; name them under data.drop to have them dropped "

@@ -194,6 +194,8 @@ def _advice(times: _Times) -> list[str]:
         return [
             "to try: a smaller val split (data.split.val_fraction), or cheaper metrics: it evaluates longer than it trains"
         ]
+    if len(times.steps) < 2:  # one batch is all there is, or no batches at all as with ALS
+        return []
     return ["to try: larger batches (training.batch_size), or training.trainer_type: mixed_precision on a GPU"]
 
 

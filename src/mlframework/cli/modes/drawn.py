@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mlframework.cli import console
@@ -11,6 +12,17 @@ from mlframework.errors import PlotError
 if TYPE_CHECKING:
     from mlframework.visualise.draw_all import Outcome
     from mlframework.visualise.export import Written
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Show on a terminal that something goes on: a browser makes the PNGs, which takes it some seconds."""
+    screen = console.out()
+    if not screen.is_terminal:
+        yield
+        return
+    with screen.status("drawing"):
+        yield
 
 
 def report(outcomes: Sequence[Outcome], asked: bool) -> None:

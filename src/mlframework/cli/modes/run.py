@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mlframework.cli import console
-from mlframework.cli.modes.drawn import report
+from mlframework.cli.modes.drawn import drawing, report
 from mlframework.cli.modes.named import run_folder
 
 
@@ -22,5 +22,6 @@ def show(arguments: argparse.Namespace) -> None:
             f"{view.run.path} has no outputs_val.npz: the model and its data are built anew to compute it, which takes longer"
         )
     page = view.run.path / "report.html" if "html" in arguments.format and not arguments.plot_type else None
-    outcomes = draw_run(view, arguments.plot_type, view.run.path / "plots", arguments.format, page)
+    with drawing():
+        outcomes = draw_run(view, arguments.plot_type, view.run.path / "plots", arguments.format, page)
     report(outcomes, asked=bool(arguments.plot_type))

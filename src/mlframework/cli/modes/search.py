@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mlframework.cli import console
-from mlframework.cli.modes.drawn import report
+from mlframework.cli.modes.drawn import drawing, report
 
 
 def show(arguments: argparse.Namespace) -> None:
@@ -19,11 +19,13 @@ def show(arguments: argparse.Namespace) -> None:
     if arguments.report:
         from mlframework.visualise.report import write_report
 
-        path = write_report(study, folder, goal, arguments.metric, arguments.params)
+        with drawing():
+            path = write_report(study, folder, goal, arguments.metric, arguments.params)
         console.out().print(f"report: {path}", soft_wrap=True)
         if not arguments.plot_type:
             return
     view = StudyView.of(study, arguments.metric or goal.main, goal)
     plots = folder.plots if view.metric == goal.main else folder.plots / view.metric
-    outcomes = draw_all(view, arguments.plot_type, arguments.params, plots, arguments.format)
+    with drawing():
+        outcomes = draw_all(view, arguments.plot_type, arguments.params, plots, arguments.format)
     report(outcomes, asked=bool(arguments.plot_type))

@@ -104,6 +104,7 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> ContourData:
     )
     notes = (
         "" if params else "the two most important parameters",
+        "colours are smoothed over the trials: between them, an estimate",
         f"the palest colour is {short(visible[0] if view.direction == 'maximize' else visible[1])} or worse",
     )
     return ContourData(
