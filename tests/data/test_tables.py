@@ -106,8 +106,8 @@ def test_a_stray_text_in_a_column_of_numbers_is_told_of(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"'size' \(1 of its 40 values is no number, such as 'abc' in data row 11\)"):
         schema = load(tmp_path, "size,kind,y\n" + "\n".join(lines)).examples.schema
     assert schema.categorical == ("size", "kind")
-    lines[11:13] = ["?,a,1", "x,a,0"]
-    with pytest.warns(UserWarning, match="2 of its 39 values are no numbers"):  # what is missing is none of them
+    lines[11:13] = ["?,a,1", "4,a,0"]
+    with pytest.warns(UserWarning, match="1 of its 39 values is no number"):  # what is missing is none
         schema = load(tmp_path, "size,kind,y\n" + "\n".join(lines)).examples.schema
 
 

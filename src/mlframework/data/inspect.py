@@ -265,12 +265,12 @@ def _why_dropped(column: "pl.Series") -> str | None:
 
     A config that is written names what is of use: text that hardly repeats is not, nor is text that was to be numbers.
     """
-    reason = why_unused(column)
-    if reason is not None or column_kind(column) != "text":
-        return reason
     stray = stray_texts(column)
     if stray is not None:
         return f"{stray}; mend the file to use it"
+    reason = why_unused(column)
+    if reason is not None or column_kind(column) != "text":
+        return reason
     values = column.drop_nulls()
     distinct = values.n_unique()
     return f"{distinct} different values in {len(values)} rows" if distinct > max(2, len(values) / 2) else None

@@ -55,7 +55,7 @@ def why_unused(column: "pl.Series") -> str | None:
     if distinct == 1 and len(values) == len(column):
         return f"always {values[0]}"
     if kind == "text":
-        return "every value different" if distinct == len(values) else None
+        return (stray_texts(column) or "every value different") if distinct == len(values) else None
     # A column that counts the rows says where a row stood in the file, and nothing about the next file.
     steps = values.cast(pl.Float64).diff().drop_nulls()
     if len(values) == len(column) >= ROW_NUMBERS_FROM and bool((steps == 1).all()):
@@ -74,8 +74,8 @@ def stray_texts(column: "pl.Series") -> str | None:
     if n * STRAY_AMONG > n_values:
         return None
     row = is_stray.arg_true()[0]
-    what = "value is no number" if n == 1 else "values are no numbers"
-    return f"{n} of its {n_values} {what}, such as {column[row]!r} in data row {row + 1}"
+    what = "is no number" if n == 1 else "are no numbers"
+    return f"{n} of its {n_values} values {what}, such as {column[row]!r} in data row {row + 1}"
 
 
 def infer_task(target: "pl.Series") -> Task:

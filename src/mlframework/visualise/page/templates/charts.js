@@ -3,7 +3,7 @@
 const Charts = (() => {
   const settings = JSON.parse(document.getElementById("settings").textContent);
   const places = [...document.querySelectorAll(".plot")];
-  const drawn = new Set();
+  const drawn = new Map();  // a chart's place to the promise that it is drawn
   const NARROW = 560, PRINTED = 680;
   const DATA = new Set(["x", "y", "z", "text", "hovertext", "customdata", "name", "hovertemplate", "ticktext", "categoryarray"]);
   let unpacked = null;
@@ -78,9 +78,12 @@ const Charts = (() => {
     };
   }
 
-  async function draw(place) {
-    if (drawn.has(place)) return;
-    drawn.add(place);
+  function draw(place) {
+    if (!drawn.has(place)) drawn.set(place, begin(place));
+    return drawn.get(place);
+  }
+
+  async function begin(place) {
     try {
       unpacked ??= unpack();
       await unpacked;
@@ -101,7 +104,7 @@ const Charts = (() => {
   }
 
   function redraw(dark, width) {
-    for (const place of drawn) if (place.dataset.drawn) render(place, dark, width ?? place.clientWidth);
+    for (const place of drawn.keys()) if (place.dataset.drawn) render(place, dark, width ?? place.clientWidth);
   }
 
   const inSight = new IntersectionObserver(entries => {
@@ -112,7 +115,8 @@ const Charts = (() => {
   // A chart at a time, so that the page answers in between; who prints finds them all.
   function rest() {
     const next = places.find(place => !drawn.has(place));
-    if (next) draw(next).then(() => idle(rest)); else document.documentElement.dataset.charts = "drawn";
+    if (next) draw(next).then(() => idle(rest));
+    else Promise.all(drawn.values()).then(() => { document.documentElement.dataset.charts = "drawn"; });
   }
   addEventListener("load", () => idle(rest));
 
@@ -129,7 +133,7 @@ const Charts = (() => {
   addEventListener("beforeprint", () => {
     before = Theme.dark;
     document.documentElement.dataset.theme = "light";
-    for (const place of drawn) {
+    for (const place of drawn.keys()) {
       if (place.dataset.drawn) render(place, false, place.closest(".small-charts") ? PRINTED / 2 - 12 : PRINTED);
     }
   });
