@@ -46,16 +46,14 @@ class FieldWeights(nn.Module):
 
     def look_up(self, codes: Tensor) -> Tensor:
         """Return the weights (b, q, n_scores + n_factors) of codes int64 (b, q): linear ones first, then factors."""
-        found: Tensor = self.table(self._rows(codes))
+        found: Tensor = self.table((codes + self.offsets) * (codes > 0))
         return found
 
     def look_up_by_column(self, codes: Tensor) -> Tensor:
         """Return the same weights column by column in memory, too: (q, b, n_scores + n_factors)."""
-        found: Tensor = self.table(self._rows(codes).t())
+        by_column = codes.t().contiguous()  # once, and all that follows is one pass through memory
+        found: Tensor = self.table((by_column + self.offsets.unsqueeze(1)) * (by_column > 0))
         return found
-
-    def _rows(self, codes: Tensor) -> Tensor:
-        return (codes + self.offsets) * (codes > 0)
 
     def penalty(self, l1: float, l2: float) -> Tensor:
         """Return l1 * sum |w| + l2 * sum w^2, a scalar, over linear weights and factors; the bias goes free."""
