@@ -5,7 +5,7 @@ from typing import Any
 import ratings
 from common import an_epoch, main, quick, shuffled, trained
 
-EPOCHS, BATCH, FACTORS, LR, INIT_STD, SEED = quick(20, 2), 2048, 16, 5e-3, 0.01, 42
+EPOCHS, BATCH, FACTORS, LR, INIT_STD, SEED = quick(40, 2), 2048, 16, 5e-3, 0.01, 42
 CONFIG = {
     "name": "fm",
     "device": "cpu",
