@@ -206,7 +206,7 @@ def test_contour_takes_the_two_most_important(view: StudyView) -> None:
     assert place == (1, 1)
     shares = list(param_importances.importances(view))
     assert [panel.x_axis.key, panel.y_axis.key] == shares[:2]
-    assert "the two most important parameters" in data.heading.subtitle
+    assert "the two most important parameters" in data.heading.title
 
 
 def test_contour_of_the_parameters_asked_for(view: StudyView) -> None:

@@ -100,12 +100,13 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> ContourData:
         raise too_few(view, f"a finished trial that has {' and '.join(keys)}", "none")
     names = [view.labels[key] for key in keys]
     title = (
-        f"{view.metric} over {names[0]} and {names[1]}" if len(keys) == 2 else f"{view.metric} over pairs of parameters"
+        f"{view.metric} over {names[0]} and {names[1]}{'' if params else ', the two most important parameters'}"
+        if len(keys) == 2
+        else f"{view.metric} over pairs of parameters"
     )
     notes = (
-        "" if params else "the two most important parameters",
-        "colours are smoothed over the trials: between them, an estimate",
-        f"the palest colour is {short(visible[0] if view.direction == 'maximize' else visible[1])} or worse",
+        "between trials an estimate",
+        f"palest: {short(visible[0] if view.direction == 'maximize' else visible[1])} or worse",
     )
     return ContourData(
         heading=style.Heading(title, subtitle(view, *notes)),
