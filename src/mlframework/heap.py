@@ -20,8 +20,8 @@ def keep_freed() -> None:
     """Keep up to 1 GiB that is freed for what is asked for next; does nothing where the environment has set thresholds.
 
     Otherwise what a step of a large network frees goes back to the kernel, which hands it out again page by page, filled
-    with zeros: 190,000 pages an epoch of a resnet18 on small images, an eighth of its time. The most memory that is used at
-    a time stays what it is. See https://man7.org/linux/man-pages/man3/mallopt.3.html.
+    with zeros. The most memory that is used at a time may grow by some percent: docs/decisions/0064 has the figures. See
+    https://man7.org/linux/man-pages/man3/mallopt.3.html.
     """
     _set_thresholds(_KEPT, _KEPT)
 
