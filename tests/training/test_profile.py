@@ -100,3 +100,10 @@ def test_the_shares_are_those_of_the_clock(tmp_path: Path, scripted: Any, monkey
     assert [(event["name"], event["dur"]) for event in events] == [
         ("train (epoch 1)", 3e6), ("evaluate (epoch 1)", 1e6), ("train (epoch 2)", 3e6), ("evaluate (epoch 2)", 1e6),
     ]  # fmt: skip
+
+
+def test_larger_batches_are_no_advice_where_one_is_all_there_is() -> None:
+    """As with ALS, which has none at all."""
+    several, one = (profile._Times([("train", 0.0, 1.0)], steps) for steps in ([0.5, 1.0], [1.0]))
+    assert "batch_size" in profile._advice(several)[0]
+    assert profile._advice(one) == []
