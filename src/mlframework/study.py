@@ -226,15 +226,17 @@ def search(
     if add_trials and (not resume or "n_trials" in overrides):
         what = "adds to a study that exists: give resume=True with it, and leave out n_trials"
         raise ConfigError([Problem("search", "add_trials", what)])
-    from mlframework.search.lines import watcher_of
-    from mlframework.search.results import pick
-    from mlframework.search.resume_plan import resume_plan
-    from mlframework.search.start import load, open_search, read_any, require_best, require_search
-    from mlframework.search.tracking import tracked
     from mlframework.search.workers.launch import Workers, search_as
 
     asked = Workers.asked_for(workers, launcher, ray_address, storage_proxy, PYTHON)
     with given_back(), asked.prepared() as group:
+        # Here, for what workers import is imported at the same time.
+        from mlframework.search.lines import watcher_of
+        from mlframework.search.results import pick
+        from mlframework.search.resume_plan import resume_plan
+        from mlframework.search.start import load, open_search, read_any, require_best, require_search
+        from mlframework.search.tracking import tracked
+
         read = read_any(config, overrides, group.at_once, group.threads, _OWN)
         require_search(read)
         group.check(read)
