@@ -56,10 +56,14 @@ importlib.import_module("mlframework.search").__class__ = _CallablePackage
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("mlframework")
     if name not in _AT:
         raise AttributeError(f"module 'mlframework' has no attribute {name!r}")
     return getattr(importlib.import_module(f"mlframework.{_AT[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})

@@ -1,11 +1,16 @@
 """The command line: a command's own options, and every setting of the config beside them."""
 
 import argparse
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mlframework
 from mlframework.cli.options import Parser, parse_overrides, positive_float, positive_int
 from mlframework.errors import ConfigError
 
@@ -23,6 +28,13 @@ def test_both_spellings_give_the_setting(settings: dict[str, str]) -> None:
 
 def test_a_value_may_be_negative_empty_or_hold_an_equals_sign() -> None:
     assert parse_overrides(["--a", "-1", "--b=", "--c=x=y"]) == {"a": "-1", "b": "", "c": "x=y"}
+
+
+@pytest.mark.parametrize("command", ["ml-init-config", "ml-train", "ml-search", "ml-visualise"])
+def test_a_command_says_its_version(command: str) -> None:
+    done = subprocess.run([Path(sys.executable).with_name(command), "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{command} {version('mlframework')}\n"), done.stderr
+    assert mlframework.__version__ == version("mlframework")
 
 
 def test_dashes_in_a_name_are_underscores() -> None:

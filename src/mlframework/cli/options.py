@@ -1,6 +1,7 @@
 """Command lines: argparse for a command's own options, and every setting of the config as an override."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -12,11 +13,25 @@ OVERRIDES_HELP = (
 )
 
 
+class _ShowVersion(argparse.Action):
+    """Like argparse's own, but for asking for the version only where it is shown."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"{parser.prog} {version('mlframework')}\n")
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that takes no abbreviations, so that a setting is never mistaken for an option."""
 
     def __init__(self, prog: str, description: str, epilog: str = "") -> None:
         super().__init__(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
+        self.add_argument(
+            "--version", action=_ShowVersion, nargs=0, help="show the version and exit",
+            dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
+        )  # fmt: skip
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line.
