@@ -179,6 +179,15 @@ def test_no_text_of_a_study_becomes_markup(tmp_path: Path) -> None:
     assert "49" not in page.part("commands").body
 
 
+@pytest.mark.parametrize(("best", "offered"), [(0.99, True), (1.0, False)])
+def test_more_trials_are_offered_where_they_can_be_better(best: float, offered: bool, tmp_path: Path) -> None:
+    study = made(0.5, best)
+    study.set_user_attr("mlframework:started_with", json.dumps({"config": {"name": "made"}}))
+    data = report(study, tmp_path).part("commands").data
+    assert any("--add-trials 50" in each.text for each in data.go_on) == offered
+    assert ("val_acc cannot be above 1" in data.remark) != offered
+
+
 def test_what_stands_in_a_script_cannot_end_it() -> None:
     text = to_script({"<!--": EVIL, "\u2028": "&"})
     assert not set("<>&\u2028") & set(text)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mlframework.learners.ranks import torchrun
 from mlframework.visualise.report.source import Source
+from mlframework.visualise.report.ties import is_at_bound, no_better
 
 _CONFIG = "CONFIG.yaml"
 
@@ -54,13 +55,14 @@ def compute(source: Source) -> CommandsData:
             reproduce, go_on, "The study's trials are calls of a function: to go on, call the tuner again."
         )
     command = source.command or f"ml-search --config {_CONFIG} --resume --study-name {name}"
-    more = [
-        Command("Go on with the search, or finish it", command),
-        Command("Search 50 trials more", f"{_without_total(command)} --add-trials 50"),
-        Command("Ask what was wrong, and for the next search", f"ml-search --diagnose {name}"),
-    ]
-    remark = "" if source.command else f"Put the search's own config in place of {_CONFIG}."
-    return CommandsData(reproduce, [*more, *go_on], remark)
+    more = [Command("Go on with the search, or finish it", command)]
+    remarks = [] if source.command else [f"Put the search's own config in place of {_CONFIG}."]
+    if view.goal.is_single and best is not None and is_at_bound(view.metric, best.value):
+        remarks.append(f"{no_better(view.metric)}: further trials would find nothing better.")
+    else:
+        more.append(Command("Search 50 trials more", f"{_without_total(command)} --add-trials 50"))
+    more.append(Command("Ask what was wrong, and for the next search", f"ml-search --diagnose {name}"))
+    return CommandsData(reproduce, [*more, *go_on], " ".join(remarks))
 
 
 def _without_total(command: str) -> str:
