@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlframework.errors import PlotError
+from mlframework.search.interrupted import with_interrupted
 from mlframework.visualise import style
 from mlframework.visualise.search_plots import (
     PLOTS,
@@ -369,6 +371,19 @@ def test_a_running_trial_is_seen(view: StudyView) -> None:
     data = intermediate_values.compute(StudyView.of(study, "val_loss"))
     assert [curve.number for curve in data.running] == [0]
     assert "1 running" in data.heading.subtitle
+
+
+def test_a_trial_that_nobody_works_on_is_interrupted() -> None:
+    study = optuna.create_study()
+    for value in (0.5, 0.4):
+        study.ask().report(value, 1)
+    running = StudyView.of(study, "val_loss")
+    seen = replace(running, records=with_interrupted(running.records, {1}))
+    data = intermediate_values.compute(seen)
+    assert [curve.number for curve in data.running] == [0]
+    assert [curve.number for curve in data.interrupted] == [1]
+    assert "trial 1</b> interrupted" in data.interrupted[0].hover
+    assert {"running", "interrupted"} <= {trace.name for trace in intermediate_values.draw(data).data}
 
 
 # --- many trials

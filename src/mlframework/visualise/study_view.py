@@ -84,8 +84,13 @@ class StudyView:
 
     @cached_property
     def running(self) -> "list[optuna.trial.FrozenTrial]":
-        """The trials that are not over."""
-        return self._in_state("RUNNING")
+        """The trials that are not over, and that somebody works on."""
+        return [trial for trial in self._in_state("RUNNING") if trial.number not in self.interrupted_numbers]
+
+    @cached_property
+    def interrupted(self) -> "list[optuna.trial.FrozenTrial]":
+        """The trials that are not over, and that nobody works on."""
+        return [trial for trial in self._in_state("RUNNING") if trial.number in self.interrupted_numbers]
 
     @cached_property
     def best(self) -> "optuna.trial.FrozenTrial | None":
@@ -121,6 +126,11 @@ class StudyView:
         if value is None:
             raise ValueError("a trial without a value is neither good nor bad")
         return -value if self.direction == "maximize" else value
+
+    @cached_property
+    def interrupted_numbers(self) -> set[int]:
+        """The numbers of the trials that nobody works on."""
+        return {record.number for record in self.records if record.state == INTERRUPTED}
 
     def _in_state(self, state: str) -> "list[optuna.trial.FrozenTrial]":
         return [trial for trial in self.trials if trial.state.name == state]

@@ -5,6 +5,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mlframework.errors import PlotError
+from mlframework.search.interrupted import INTERRUPTED
 from mlframework.visualise.study_view import StudyView, is_feasible, last_value
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def subtitle(view: StudyView, *notes: str) -> str:
 def hover(view: StudyView, trial: "optuna.trial.FrozenTrial") -> str:
     """Return what the mouse shows of a trial: number, what became of it, value, every parameter. Lines by `<br>`."""
     state = {"COMPLETE": "complete", "PRUNED": "pruned", "RUNNING": "running"}.get(trial.state.name, "")
+    if trial.number in view.interrupted_numbers:
+        state = INTERRUPTED
     if not is_feasible(trial):
         state += ", breaks a constraint"
     value = last_value(trial)

@@ -35,7 +35,7 @@ class IntermediateData:
 
     Attributes:
         metric: name of the values.
-        complete, pruned, running: the curves, but for the best trial's.
+        complete, pruned, running, interrupted: the curves, but for the best trial's.
         best: the best trial's curve; empty where there is none.
         best_epoch: the epoch at which the best trial's curve is best, or None.
         visible: reach of the value axis, or None for all.
@@ -46,9 +46,18 @@ class IntermediateData:
     complete: tuple[Curve, ...]
     pruned: tuple[Curve, ...]
     running: tuple[Curve, ...]
+    interrupted: tuple[Curve, ...]
     best: tuple[Curve, ...]
     best_epoch: int | None
     visible: tuple[float, float] | None
+
+    @property
+    def groups(self) -> dict[str, tuple[Curve, ...]]:
+        """The curves by what became of their trials, the best one last, as it is in front."""
+        return {
+            "pruned": self.pruned, "interrupted": self.interrupted, "running": self.running,
+            "complete": self.complete, "best": self.best,
+        }  # fmt: skip
 
 
 def compute(view: StudyView, params: Sequence[str] = ()) -> IntermediateData:
@@ -63,8 +72,9 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> IntermediateData:
         )
     best = _curves(view, [view.best] if view.best else [])
     complete = _curves(view, [trial for trial in view.complete if trial is not view.best])
-    pruned, running = _curves(view, view.pruned), _curves(view, view.running)
-    curves = (*best, *complete, *pruned, *running)
+    pruned = _curves(view, view.pruned)
+    running, interrupted = _curves(view, view.running), _curves(view, view.interrupted)
+    curves = (*best, *complete, *pruned, *running, *interrupted)
     if not curves:
         raise PlotError(
             f"needs a trial that reported a value after an epoch; none of the study's did ({standing(view)}): "
@@ -78,6 +88,7 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> IntermediateData:
         complete=complete,
         pruned=pruned,
         running=running,
+        interrupted=interrupted,
         best=best,
         best_epoch=_best_epoch(view, best),
         visible=visible,
@@ -112,16 +123,16 @@ def draw(data: IntermediateData) -> "go.Figure":
     """Draw it: pruned curves thin and grey, ending in a cross; the best in front, with a star at its best epoch."""
     go = style.plotly()
     figure = go.Figure()
-    groups = {"pruned": data.pruned, "running": data.running, "complete": data.complete, "best": data.best}
-    total = sum(len(curve.epochs) for curves in groups.values() for curve in curves)
+    total = sum(len(curve.epochs) for curves in data.groups.values() for curve in curves)
     many = len(data.complete) > 100
     lines = {
         "pruned": {"color": style.GREY, "width": 0.7},
+        "interrupted": {"color": style.GREY, "width": 1.2, "dash": "dot"},
         "running": {"color": style.GREEN, "width": 1.2, "dash": "dot"},
         "complete": {"color": style.BLUE, "width": 0.8 if many else 1.5},
         "best": {"color": style.VERMILLION, "width": 3.2},
     }
-    for name, curves in groups.items():
+    for name, curves in data.groups.items():
         if curves:
             opacity = 1.0 if name == "best" else 0.35 if many else 0.7
             figure.add_trace(_trace(go, data, name, curves, lines[name], opacity, total <= _FULL_HOVERS))
@@ -138,7 +149,7 @@ def draw(data: IntermediateData) -> "go.Figure":
             hovertext=[data.best[0].hover],
             hoverinfo="text",
         )
-    last = max(epoch for curves in groups.values() for curve in curves for epoch in curve.epochs)
+    last = max(epoch for curves in data.groups.values() for curve in curves for epoch in curve.epochs)
     figure.update_xaxes(title_text="epoch", range=(1 - 0.02 * last, last * 1.02), **style.whole_numbers(last))
     figure.update_yaxes(title_text=data.metric, range=data.visible)
     return style.styled(figure, data.heading, 580)

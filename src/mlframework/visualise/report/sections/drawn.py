@@ -15,7 +15,7 @@ from mlframework.visualise.report.scale import value_scale
 from mlframework.visualise.report.source import Source
 from mlframework.visualise.report.ties import equals, finer, is_at_bound, no_better
 from mlframework.visualise.search_plots import contour, intermediate_values, optimization_history, pareto_front, slice
-from mlframework.visualise.search_plots.intermediate_values import Curve, IntermediateData
+from mlframework.visualise.search_plots.intermediate_values import IntermediateData
 
 _PAIRS = 4
 _PANEL = 300  # pixels
@@ -104,12 +104,12 @@ def curves(source: Source) -> Drawn | None:
         raise Absent(_sentence(error)) from None
     figure = intermediate_values.draw(data)
     _brief_hovers(figure, data)
-    shown = (*data.complete, *data.pruned, *data.running, *data.best)
-    figure.update_yaxes(value_scale([value for curve in shown for value in curve.values]))
+    figure.update_yaxes(value_scale([at for curves in data.groups.values() for curve in curves for at in curve.values]))
     counts = [
         (len(data.complete) + len(data.best), "finished"),
         (len(data.pruned), "pruned"),
         (len(data.running), "unfinished"),
+        (len(data.interrupted), "interrupted"),
     ]
     said = ", ".join(f"{count} {word}" for count, word in counts if count)
     n_curves = sum(count for count, _ in counts)
@@ -132,12 +132,9 @@ def _last_epoch(data: IntermediateData) -> str:
 
 def _brief_hovers(figure: object, data: IntermediateData) -> None:
     """Let a curve's points share their trial's text: the epoch and the value are known to the chart."""
-    groups: dict[str, Sequence[Curve]] = {
-        "pruned": data.pruned, "running": data.running, "complete": data.complete, "best": data.best,
-    }  # fmt: skip
     for trace in figure.data:  # type: ignore[attr-defined]
-        if trace.name in groups and trace.mode != "markers":
-            texts = [curve.hover for curve in groups[trace.name] for _ in (*curve.epochs, None)]
+        if trace.name in data.groups and trace.mode != "markers":
+            texts = [curve.hover for curve in data.groups[trace.name] for _ in (*curve.epochs, None)]
             trace.update(
                 hovertext=texts, hoverinfo=None,
                 hovertemplate=f"epoch %{{x}}: {data.metric} = %{{y}}<br>%{{hovertext}}<extra></extra>",
