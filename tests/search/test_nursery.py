@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -54,6 +55,23 @@ def eventually(holds: Callable[[], bool], what: str) -> None:
 
 def files_of(worker: Forked) -> list[str]:
     return [os.readlink(each) for each in Path(f"/proc/{worker.pid}/fd").iterdir()]
+
+
+EARLY = """
+import sys
+import mlframework
+from mlframework.search.workers.forked import Nursery
+def start():
+    print(sorted({"pydantic", "optuna", "mlframework.search.read"} & set(sys.modules)))
+    raise SystemExit
+Nursery.where_possible = start
+mlframework.search("none.yaml", workers=2)
+"""
+
+
+def test_it_starts_before_the_search_imports_what_it_needs_itself() -> None:
+    ended = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, text=True)
+    assert ended.stdout == "[]\n", ended.stderr
 
 
 def test_it_has_imported_what_workers_need_and_runs_no_thread(nursery: Nursery, idle: Forked) -> None:
