@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mlframework.search.reads import read_trials
+
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.storages import RDBStorage
     from optuna.study import StudyDirection
     from optuna.trial import FrozenTrial
-    from sqlalchemy import Table
 
 
 @dataclass
@@ -60,21 +61,7 @@ class Seen:
             everything = storage.get_all_trials(self.study_id, deepcopy=False)
             return [each for each in everything if each._trial_id > self.newest or each._trial_id in self.open]
 
-        def read() -> Sequence[FrozenTrial]:
-            if not self.open and not _has_newer(database, self.study_id, self.newest):
-                return ()
-            return database._get_trials(self.study_id, None, self.open, self.newest)
-
-        found: Sequence[FrozenTrial] = storage.patience(read)
+        found: Sequence[FrozenTrial] = storage.patience(
+            lambda: read_trials(database, self.study_id, self.open, self.newest)
+        )
         return found
-
-
-def _has_newer(database: RDBStorage, study_id: int, newest: int) -> bool:
-    """Whether trials were made after one; to read all there is of trials takes seven statements, and a session."""
-    from optuna.storages._rdb.models import TrialModel
-    from sqlalchemy import select
-
-    trials: Table = TrialModel.__table__
-    query = select(trials.c.trial_id).where(trials.c.study_id == study_id, trials.c.trial_id > newest).limit(1)
-    with database.engine.connect() as connection:
-        return connection.execute(query).first() is not None
