@@ -188,6 +188,13 @@ def test_more_trials_are_offered_where_they_can_be_better(best: float, offered: 
     assert ("val_acc cannot be above 1" in data.remark) != offered
 
 
+@pytest.mark.parametrize(("worst", "said"), [(0.3, False), (-1000.0, True)])
+def test_what_an_axis_leaves_out_is_said(worst: float, said: bool, tmp_path: Path) -> None:
+    page = report(made(0.5, 0.51, 0.52, 0.53, 0.54, 0.55, worst), tmp_path)
+    for name in ("history", "curves", "slices"):
+        assert ("1 trial far beyond the axis: a double click shows all" in page.part(name).body) == said, name
+
+
 def test_what_stands_in_a_script_cannot_end_it() -> None:
     text = to_script({"<!--": EVIL, "\u2028": "&"})
     assert not set("<>&\u2028") & set(text)

@@ -67,7 +67,9 @@ def test_a_study_without_trials_says_what_is_missing(name: str, empty: StudyView
 
 @pytest.mark.parametrize("name", ["param_importances", "contour"])
 def test_one_trial_is_too_few_to_compare(name: str, single: StudyView) -> None:
-    with pytest.raises(PlotError, match=r"needs 2 finished trials with different values; the study has 1 \(1 trial"):
+    with pytest.raises(
+        PlotError, match=r"needs 2 finished trials with different values; the study has 1 value \(1 trial"
+    ):
         PLOTS[name].compute(single, [])
 
 

@@ -13,7 +13,7 @@ from mlframework.visualise.search_plots.param_importances import ranked
 from mlframework.visualise.search_plots.points import Points, points
 from mlframework.visualise.search_plots.surface import smooth
 from mlframework.visualise.study_view import Direction, StudyView, last_value, values_of
-from mlframework.visualise.wording import short, subtitle, too_few
+from mlframework.visualise.wording import count_of, short, subtitle, too_few
 
 if TYPE_CHECKING:
     import optuna
@@ -88,7 +88,7 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> ContourData:
     """
     values = values_of(view.complete)
     if len(set(values)) < 2:
-        raise too_few(view, "2 finished trials with different values", str(len(set(values))))
+        raise too_few(view, "2 finished trials with different values", count_of(len(set(values)), "value"))
     keys = list(params) or _two_most_important(view)
     _check(view, keys)
     visible = _limits(values, view.direction)

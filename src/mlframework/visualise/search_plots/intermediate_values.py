@@ -39,6 +39,7 @@ class IntermediateData:
         best: the best trial's curve; empty where there is none.
         best_epoch: the epoch at which the best trial's curve is best, or None.
         visible: reach of the value axis, or None for all.
+        cut: how many trials go beyond it, in words.
     """
 
     heading: style.Heading
@@ -50,6 +51,7 @@ class IntermediateData:
     best: tuple[Curve, ...]
     best_epoch: int | None
     visible: tuple[float, float] | None
+    cut: str
 
     @property
     def groups(self) -> dict[str, tuple[Curve, ...]]:
@@ -82,8 +84,9 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> IntermediateData:
         )
     visible = visible_range([value for curve in curves for value in curve.values], view.direction)
     farthest = [max(curve.values, key=view.badness) for curve in curves]
+    cut = beyond(farthest, visible)
     return IntermediateData(
-        heading=style.Heading(f"{view.metric} epoch by epoch{_part(view)}", subtitle(view, beyond(farthest, visible))),
+        heading=style.Heading(f"{view.metric} epoch by epoch{_part(view)}", subtitle(view, cut)),
         metric=view.metric,
         complete=complete,
         pruned=pruned,
@@ -92,6 +95,7 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> IntermediateData:
         best=best,
         best_epoch=_best_epoch(view, best),
         visible=visible,
+        cut=cut,
     )
 
 

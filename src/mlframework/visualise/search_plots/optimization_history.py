@@ -26,6 +26,7 @@ class HistoryData:
             keeps the constraints.
         best: the best trial, one point; none where every finished trial breaks a constraint.
         visible: reach of the value axis, or None for all.
+        cut: how many trials that leaves out, in words.
     """
 
     heading: style.Heading
@@ -35,6 +36,7 @@ class HistoryData:
     running_best: tuple[tuple[int, float], ...]
     best: Points
     visible: tuple[float, float] | None
+    cut: str
 
 
 def compute(view: StudyView, params: Sequence[str] = ()) -> HistoryData:
@@ -47,17 +49,16 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> HistoryData:
         raise too_few(view, "1 finished trial", "none")
     complete, pruned = points(view, view.complete), points(view, view.pruned)
     visible = visible_range(complete.values, view.direction)
+    cut = beyond((*complete.values, *pruned.values), visible)
     return HistoryData(
-        heading=style.Heading(
-            f"{view.metric} of every trial, and the best so far",
-            subtitle(view, beyond((*complete.values, *pruned.values), visible)),
-        ),
+        heading=style.Heading(f"{view.metric} of every trial, and the best so far", subtitle(view, cut)),
         metric=view.metric,
         complete=complete,
         pruned=pruned,
         running_best=running_best(view),
         best=points(view, [view.best] if view.best else []),
         visible=visible,
+        cut=cut,
     )
 
 

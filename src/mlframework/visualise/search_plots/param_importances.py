@@ -43,7 +43,7 @@ def importances(view: StudyView) -> dict[str, float]:
         PlotError: fewer than 2 finished trials with different values, or no parameter.
     """
     if len(view.complete) < 2:
-        raise too_few(view, "2 finished trials with different values", str(len(view.complete)))
+        raise too_few(view, "2 finished trials with different values", count_of(len(view.complete), "value"))
     if len(set(values_of(view.complete))) < 2:
         raise PlotError(
             f"needs 2 finished trials with different values; all {len(view.complete)} have "

@@ -50,12 +50,13 @@ class SlicePanel:
 
 @dataclass(frozen=True)
 class SliceData:
-    """What the plot shows; `visible` is the reach of the value axis, or None for all."""
+    """What the plot shows; `visible` is the reach of the value axis, or None for all, `cut` how many trials that leaves out."""
 
     heading: style.Heading
     metric: str
     panels: tuple[SlicePanel, ...]
     visible: tuple[float, float] | None
+    cut: str
 
 
 def compute(view: StudyView, params: Sequence[str] = ()) -> SliceData:
@@ -73,17 +74,19 @@ def compute(view: StudyView, params: Sequence[str] = ()) -> SliceData:
     if not view.params:
         raise PlotError("the trials have no parameters: put some under search.search_space")
     keys = list(params) or ranked(view)[:_MOST_PANELS]
-    cut = "" if params or len(view.params) <= len(keys) else f"the {len(keys)} most important parameters"
+    fewer = "" if params or len(view.params) <= len(keys) else f"the {len(keys)} most important parameters"
     values = values_of(view.complete)
     visible = visible_range(values, view.direction)
+    cut = beyond(values, visible)
     return SliceData(
         heading=style.Heading(
             f"{view.metric} against {'each parameter' if len(keys) > 1 else view.labels[keys[0]]}",
-            subtitle(view, cut, beyond(values, visible)),
+            subtitle(view, fewer, cut),
         ),
         metric=view.metric,
         panels=tuple(_panel(view, key) for key in keys),
         visible=visible,
+        cut=cut,
     )
 
 

@@ -55,7 +55,7 @@ def history(source: Source) -> Drawn:
         "Every trial, and the best so far",
         f"The best {data.metric} so far was {said}." if steps else f"{count_of(len(data.complete.numbers), 'trial')}.",
         optimization_history.draw(data),
-        "A cross is a pruned trial at its last value.",
+        f"A cross is a pruned trial at its last value.{_beyond(data.cut)}",
         400,
     )
     return Drawn(_since(source, steps), [chart])
@@ -104,7 +104,8 @@ def curves(source: Source) -> Drawn | None:
         raise Absent(_sentence(error)) from None
     figure = intermediate_values.draw(data)
     _brief_hovers(figure, data)
-    figure.update_yaxes(value_scale([at for curves in data.groups.values() for curve in curves for at in curve.values]))
+    scale = value_scale([at for curves in data.groups.values() for curve in curves for at in curve.values])
+    figure.update_yaxes(scale)
     counts = [
         (len(data.complete) + len(data.best), "finished"),
         (len(data.pruned), "pruned"),
@@ -117,10 +118,16 @@ def curves(source: Source) -> Drawn | None:
     last = _last_epoch(data)
     trials = "trial" if n_curves == 1 else "trials"
     front = "The best is in front, with a star at its best epoch. " if data.best else ""
+    stopped = "A cross is where a trial was stopped." if data.pruned else ""
     return Drawn("", [
         Chart("curves", f"{data.metric} epoch by epoch", f"Curves of {said} {trials}.{best}{last}",
-              figure, f"{front}A cross is where a trial was stopped.", 460)
+              figure, f"{front}{stopped}{_beyond('' if scale else data.cut)}", 460)
     ])  # fmt: skip
+
+
+def _beyond(cut: str) -> str:
+    """Say what an axis leaves out, and how it is seen nevertheless."""
+    return f" {cut}: a double click shows all." if cut else ""
 
 
 def _last_epoch(data: IntermediateData) -> str:
@@ -164,7 +171,7 @@ def slices(source: Source) -> Drawn:
     more = f" The {len(data.panels)} most important parameters are shown, {beyond} more are not." if beyond > 0 else ""
     return Drawn(
         f"The {data.metric} of every trial against each parameter, the most important one first. The stronger the colour, the "
-        f"later the trial; the star is the best, a cross was pruned.{more}",
+        f"later the trial; the star is the best, a cross was pruned.{_beyond(data.cut)}{more}",
         found,
         small=True,
     )
