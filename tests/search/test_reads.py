@@ -1,5 +1,6 @@
 """How a database's trials are read: as Optuna reads them, in fewer steps."""
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -39,10 +40,15 @@ def trials(draw: st.DrawFn) -> FrozenTrial:
 
 
 @pytest.fixture
-def storage() -> Iterator[RDBStorage]:
+def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[RDBStorage]:
+    """Make one, far from Greenwich: what is stored in UTC is read in local time."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
     yield (made := RDBStorage("sqlite:///:memory:"))
     made.engine.dispose()
+    monkeypatch.undo()
+    time.tzset()
 
 
 def filled(storage: RDBStorage, given_trials: list[FrozenTrial]) -> int:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy import BindParameter, Row, Select
 
 _FEW = 100
-"""Trials that are read here; of more Optuna's own way is no slower."""
+"""Trials that are read here: databases limit the values in a statement. More are read where a study is opened, or hundreds work on it."""
 
 
 def read_trials(storage: RDBStorage, study_id: int, ids: Collection[int], newest: int) -> Sequence[FrozenTrial]:
