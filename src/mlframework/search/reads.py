@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from sqlalchemy import BindParameter, Row, Select
 
 _FEW = 100
-"""Trials that are read here: databases limit the values in a statement. More are read where a study is opened, or hundreds work on it."""
+"""Trials that are read here, since databases limit the values in a statement.
+
+More are read where a study is opened, or hundreds work on it.
+"""
 
 
 def read_trials(storage: RDBStorage, study_id: int, ids: Collection[int], newest: int) -> Sequence[FrozenTrial]:
