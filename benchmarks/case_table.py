@@ -23,7 +23,8 @@ class Case:
         others: further sides of our own environment, shown beside.
         peers: sides that the other frameworks' environment runs.
         runs_of: the case of the same sides whose runs it looks at, where that is run, too.
-        times: as many rounds as others, of a case of seconds: a moment in which the machine is slow weighs most there.
+        times: as many rounds as others: of a case of seconds, where a moment in which the machine is slow weighs most, and of one
+            whose bar is nearer than five rounds can tell.
         most_rounds: of a case that is held against itself and takes minutes.
     """
 
@@ -61,6 +62,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "resnet18", "images.py", "resnet18, digits images 32x32: an epoch", 1.00,
         agree=IMAGES, near={"val_acc": 0.05}, peers=("skorch", "lightning"),
+        times=2,
     ),
     Case(
         "small_cnn", "images.py", "small CNN, the same images: an epoch", 0.35,
@@ -97,10 +99,12 @@ CASES: tuple[Case, ...] = (
     Case(
         "als_two_workers", "als.py", "the ALS search, two workers against one process", 0.60, "wall",
         ours="ours_two", floor="ours", agree={"trials": 0},
+        times=2,
     ),
     Case(
         "mlp_two_workers", "mlp_search.py", "the MLP search, two workers against one process", 0.60, "whole",
         ours="ours_two", floor="ours", agree={"trials": 0},
+        times=2,
     ),
     Case(
         "train_table", "train_table.py", "ml-train on a table, one epoch: whole process", 1.15, "wall",

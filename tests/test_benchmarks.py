@@ -114,7 +114,7 @@ def test_a_round_of_a_real_case_agrees(suite: ModuleType, monkeypatch: pytest.Mo
     assert said == ["als_run: prepare", "als_run: round 1 of 1"]
 
 
-def test_cases_of_seconds_have_more_rounds_unless_somebody_says_how_many(
+def test_noisy_cases_have_more_rounds_unless_somebody_says_how_many(
     suite: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds: dict[str, int] = {}
@@ -128,6 +128,6 @@ def test_cases_of_seconds_have_more_rounds_unless_somebody_says_how_many(
     monkeypatch.setattr(suite, "write_results", lambda scores, path: None)
     seen = []
     for options in ([], ["--rounds", "2"]):
-        suite.main(["--case", "fm", "--case", "resnet18", *options])
+        suite.main(["--case", "fm", "--case", "resnet18", "--case", "train_table", *options])
         seen.append(dict(rounds))
-    assert seen == [{"fm": 15, "resnet18": 5}, {"fm": 2, "resnet18": 2}]
+    assert seen == [{"fm": 15, "resnet18": 10, "train_table": 5}, dict.fromkeys(("fm", "resnet18", "train_table"), 2)]
