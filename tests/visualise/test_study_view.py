@@ -111,6 +111,8 @@ def test_hover_has_number_value_and_every_parameter(view: StudyView) -> None:
     assert text.startswith("<b>trial 0</b> complete<br>val_acc = <b>0.")
     for label in ("lr", "batch_size", "step_size", "type"):
         assert f"<br>{label} = " in text
+    assert "last report" not in text
+    assert "</b>, its last report<br>" in hover(view, view.pruned[0])
 
 
 @pytest.mark.parametrize(

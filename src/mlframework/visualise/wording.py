@@ -64,7 +64,8 @@ def hover(view: StudyView, trial: "optuna.trial.FrozenTrial") -> str:
     value = last_value(trial)
     lines = [f"<b>trial {trial.number}</b> {state}"]
     if value is not None:
-        lines.append(f"{view.metric} = <b>{short(value)}</b>")
+        of = "" if trial.state.name == "COMPLETE" else ", its last report"
+        lines.append(f"{view.metric} = <b>{short(value)}</b>{of}")
     lines.extend(f"{view.labels.get(key, key)} = {short(given)}" for key, given in trial.params.items())
     return "<br>".join(_escaped(line) for line in lines)
 
