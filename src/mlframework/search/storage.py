@@ -117,7 +117,10 @@ def translated(url: str) -> Iterator[None]:
         driver = error.name or getattr(error.__cause__, "name", None)
         if driver == "psycopg":
             raise MissingExtraError("psycopg", "postgres", "PostgreSQL") from None
-        raise StorageError(f"search.storage: {masked(url)}: its driver is not installed ({driver})") from None
+        raise StorageError(
+            f"search.storage: {masked(url)}: its driver is not installed ({driver}); a search is tried and tested with "
+            "sqlite:///, journal:/// and postgresql://"
+        ) from None
     except (SQLAlchemyError, StorageInternalError, OSError) as error:
         cause = error.__cause__ or error
         reason = str(getattr(error, "orig", None) or getattr(cause, "orig", cause)).strip().splitlines()[0]
