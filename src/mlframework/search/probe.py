@@ -84,7 +84,8 @@ class Prober:
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         self._context = multiprocessing.get_context(method)
         if method == "forkserver":
-            self._context.set_forkserver_preload(["mlframework.search.probe", *(_HEAVY if with_torch else ())])
+            first = ("mlframework.search.silent", "mlframework.search.probe")
+            self._context.set_forkserver_preload([*first, *(_HEAVY if with_torch else ())])
 
         self.startup_seconds = 0.0
         """Seconds until the first process was ready: what a search takes to import everything."""
@@ -92,6 +93,8 @@ class Prober:
     def try_out(self, tree: Mapping[str, Any]) -> Measured:
         """Try a config tree, and wait for what it takes."""
         asked = time.time()
+        if self._context.get_start_method() == "forkserver":
+            _start_server()
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_child, args=(dict(tree), sender), daemon=True)  # type: ignore[attr-defined]
         process.start()
@@ -113,6 +116,18 @@ class Prober:
             process.terminate()
             process.join()
             receiver.close()
+
+
+def _start_server() -> None:
+    """Start what forks the processes, if it does not run: deaf to Ctrl-C until it can die of one in silence."""
+    from multiprocessing import forkserver, resource_tracker
+
+    resource_tracker.ensure_running()  # it would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _death(code: int) -> str:
