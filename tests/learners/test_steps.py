@@ -1,7 +1,10 @@
 """How a step is taken: batches, accumulation, clipping, precision."""
 
 import copy
+import subprocess
+import sys
 from collections.abc import Callable
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -244,3 +247,16 @@ def test_gradients_that_an_interrupt_left_off_are_on_again(make_config: MakeConf
     other = build_learner(config, load_data(config))
     with torch.no_grad():
         assert other.train_epoch() == expected
+
+
+@pytest.mark.parametrize(("metric", "expected"), [("val_auc", True), ("val_f1", True), ("val_loss", False)])
+def test_what_a_metric_imports_is_there_before_the_first_epoch(metric: str, expected: bool) -> None:
+    """Importing scikit-learn takes seconds, which would count as the first evaluation's; and nobody imports it for the others."""
+    script = f"""
+        import sys
+        from mlframework.learners.base import wanted_metrics
+        wanted_metrics("classification", ["{metric}"])
+        print("sklearn.metrics" in sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(script)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(expected)

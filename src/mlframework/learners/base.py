@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlframework.errors import TrainingError
+from mlframework.imports import preload
 from mlframework.metrics import ALWAYS, METRICS, SPLITS, Task, key_of, shown
 
 if TYPE_CHECKING:
@@ -270,6 +271,8 @@ def resolve_threads(tree: Mapping[str, Any], at_once: int = 1) -> dict[str, Any]
 def wanted_metrics(task: Task, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return what is computed of each split, by names without split: what always is, and what is asked for.
 
+    What these metrics import is imported, so that the first epoch's time is its own.
+
     Args:
         task: what the data is.
         names: names with split, such as `val_auc`.
@@ -279,9 +282,11 @@ def wanted_metrics(task: Task, names: Sequence[str]) -> dict[str, tuple[str, ...
     """
     known = METRICS[task]
     for name in names:
-        if key_of(name.partition("_")[2])[0] not in known:
+        key, _ = key_of(name.partition("_")[2])
+        if key not in known:
             fitting = ", ".join(f"val_{shown(key)}" for key in known)
             raise TrainingError(f"metric: {name} has no meaning in a {task}, which this data is; it has {fitting}")
+        preload(*known[key].imports)
     found: dict[str, tuple[str, ...]] = {}
     for split in SPLITS:
         asked = [name.partition("_")[2] for name in names if name.partition("_")[0] == split or split == "test"]

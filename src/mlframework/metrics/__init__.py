@@ -27,10 +27,12 @@ class Metric:
     """A metric: its function, and which direction is better.
 
     The function is one of (targets, outputs), or in a ranking of the `Ranks` and, where the name has a K, of that.
+    `imports` are the modules that it imports when called: seconds, which belong to no epoch.
     """
 
     compute: Callable[..., float]
     direction: Direction
+    imports: tuple[str, ...] = ()
 
 
 METRICS: dict[Task, dict[str, Metric]] = {
@@ -38,8 +40,8 @@ METRICS: dict[Task, dict[str, Metric]] = {
         "loss": Metric(classification.log_loss, "minimize"),
         "log_loss": Metric(classification.log_loss, "minimize"),
         "acc": Metric(classification.accuracy, "maximize"),
-        "f1": Metric(classification.f1, "maximize"),
-        "auc": Metric(classification.auc, "maximize"),
+        "f1": Metric(classification.f1, "maximize", ("sklearn.metrics",)),
+        "auc": Metric(classification.auc, "maximize", ("sklearn.metrics",)),
     },
     "regression": {
         "loss": Metric(regression.mse, "minimize"),
