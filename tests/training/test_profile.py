@@ -102,8 +102,57 @@ def test_the_shares_are_those_of_the_clock(tmp_path: Path, scripted: Any, monkey
     ]  # fmt: skip
 
 
+class Tracer:
+    """Takes 50 s to start and 70 s to stop; says nothing of operations."""
+
+    def __init__(self, wait: Callable[[float], None]) -> None:
+        self.wait = wait
+
+    def start(self) -> None:
+        self.wait(50)
+
+    def stop(self, file: Path) -> list[str]:
+        self.wait(70)
+        file.write_text("{}")
+        return ["device: cpu"]
+
+
+def test_what_a_trace_takes_to_end_is_no_time_of_a_step(
+    tmp_path: Path, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+
+    def wait(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    class Traced(scripted):  # type: ignore[misc]
+        """Takes three steps, of 1, 2 and 3 s."""
+
+        n_examples = 600
+
+        def tracer(self) -> Tracer:
+            return Tracer(wait)
+
+        def train_epoch(self) -> dict[str, float]:
+            for done in (1, 2, 3):
+                wait(done)
+                self.on_batch(done, 3)
+            return dict(super().train_epoch())
+
+    monkeypatch.setattr(profile, "STEPS", 2)
+    monkeypatch.setattr("mlframework.training.profile.time.perf_counter", lambda: now)
+    learner, history, profiled = Traced([0.5]), History("val_acc", "maximize"), Profile(tmp_path, 1)
+    profiled.on_start(learner, history)
+    history.records.append(EpochRecord(1, learner.train_epoch() | learner.evaluate("val"), 6.0, None))
+    profiled.on_epoch(learner, history)
+    assert profiled.summary[0] == "epoch 1: 6 s; data 0%, compute 100%, writing 0%; tracing it made it slower"
+    assert profiled.summary[1] == "training: 600 examples in 6 s, 100 a second; evaluation 0 ms"
+    assert profiled.summary[2] == "steps: 3, the median one 2 s, the slowest 3 s (number 3)"
+
+
 def test_larger_batches_are_no_advice_where_one_is_all_there_is() -> None:
     """As with ALS, which has none at all."""
-    several, one = (profile._Times([("train", 0.0, 1.0)], steps) for steps in ([0.5, 1.0], [1.0]))
+    several, one = (profile._Times([("train", 0.0, 1.0)], steps) for steps in ([0.5, 0.5], [1.0]))
     assert "batch_size" in profile._advice(several)[0]
     assert profile._advice(one) == []

@@ -26,24 +26,36 @@ class _Times:
 
     Attributes:
         spans: name, start and length of training and evaluation.
-        steps: when each batch was done.
+        steps: how long each batch took.
         data: spent on fetching batches.
+        tracing: spent in the training on ending the trace, which no epoch without one would.
         writing: spent on checkpoint, curves and reports after it.
     """
 
     spans: list[tuple[str, float, float]] = field(default_factory=list)
     steps: list[float] = field(default_factory=list)
     data: float = 0.0
+    tracing: float = 0.0
     writing: float = 0.0
 
-    def of(self, name: str) -> float:
-        """Return the length of a span; 0 where there is none."""
-        return sum(length for each, _, length in self.spans if each == name)
+    @property
+    def training(self) -> float:
+        """The time of the training, without what ended the trace in it."""
+        return self._of("train") - self.tracing
+
+    @property
+    def evaluation(self) -> float:
+        """The time of the evaluation."""
+        return self._of("evaluate")
 
     @property
     def whole(self) -> float:
         """The time from the start of the training to the end of the writing."""
-        return self.of("train") + self.of("evaluate") + self.writing
+        return self.training + self.evaluation + self.writing
+
+    def _of(self, name: str) -> float:
+        """Return the length of a span; 0 where there is none."""
+        return sum(length for each, _, length in self.spans if each == name)
 
 
 class Profile:
@@ -66,6 +78,7 @@ class Profile:
         self.summary: list[str] = []
         self._times: dict[int, _Times] = {}
         self._now, self._fetched = _Times(), 0.0
+        self._since = 0.0  # when the step began that is taken now
         self._traced = 0
         self._tracer: Tracer | None = None
         self._operations: list[str] = []
@@ -78,9 +91,12 @@ class Profile:
 
         def on_batch(number: int, total: int) -> None:
             told(number, total)
-            self._now.steps.append(time.perf_counter())
+            ended = time.perf_counter()
+            self._now.steps.append(ended - self._since)
             if self._tracer is not None and len(self._now.steps) >= STEPS:
                 self._end_trace()
+                self._now.tracing = time.perf_counter() - ended
+            self._since = time.perf_counter()
 
         learner.on_batch = on_batch
         self._listen(learner, "train_epoch", "train")
@@ -117,7 +133,7 @@ class Profile:
         call = getattr(learner, name)
 
         def measured(*arguments: Any) -> Any:
-            started = time.perf_counter()
+            started = self._since = time.perf_counter()
             found = call(*arguments)
             self._now.spans.append((shown, started, time.perf_counter() - started))
             return found
@@ -150,8 +166,8 @@ class Profile:
         self.summary = [
             f"epoch {measured}: {_time(times.whole)}; {_shares(times)}"
             + ("; tracing it made it slower" if measured == self._traced and self._operations else ""),
-            f"training: {learner.n_examples:,} examples in {_time(times.of('train'))}, "
-            f"{learner.n_examples / max(times.of('train'), 1e-9):,.0f} a second; evaluation {_time(times.of('evaluate'))}",
+            f"training: {learner.n_examples:,} examples in {_time(times.training)}, "
+            f"{learner.n_examples / max(times.training, 1e-9):,.0f} a second; evaluation {_time(times.evaluation)}",
             *_steps(times),
             *self._operations,  # of the traced epoch
             f"memory: at most {_peak():,.0f} MB of this process",
@@ -171,12 +187,10 @@ def _shares(times: _Times) -> str:
 def _steps(times: _Times) -> list[str]:
     if len(times.steps) < 2:
         return []
-    starts = [next(start for name, start, _ in times.spans if name == "train"), *times.steps]
-    lengths = [after - before for before, after in zip(starts, times.steps, strict=False)]
-    slowest = max(range(len(lengths)), key=lengths.__getitem__)
+    slowest = max(range(len(times.steps)), key=times.steps.__getitem__)
     return [
-        f"steps: {len(lengths):,}, the median one {_time(median(lengths))}, the slowest {_time(lengths[slowest])} "
-        f"(number {slowest + 1})"
+        f"steps: {len(times.steps):,}, the median one {_time(median(times.steps))}, the slowest "
+        f"{_time(times.steps[slowest])} (number {slowest + 1})"
     ]
 
 
@@ -190,13 +204,16 @@ def _advice(times: _Times) -> list[str]:
         return ["to try: less work a batch (augmentation, image_size), or larger batches (training.batch_size)"]
     if times.writing / times.whole > _MUCH:
         return ["to try: tracking.tensorboard: false, or a faster disk for runs/: checkpoints are written every epoch"]
-    if times.of("evaluate") > times.of("train"):
+    if times.evaluation > times.training:
         return [
             "to try: a smaller val split (data.split.val_fraction), or cheaper metrics: it evaluates longer than it trains"
         ]
     if len(times.steps) < 2:  # one batch is all there is, or no batches at all as with ALS
         return []
-    return ["to try: larger batches (training.batch_size), or training.trainer_type: mixed_precision on a GPU"]
+    return [
+        "to try: larger batches (training.batch_size); optimizer.fused for a small network; for a large one a GPU, with "
+        "training.trainer_type: mixed_precision"
+    ]
 
 
 def _peak() -> float:
