@@ -135,10 +135,7 @@ def test_other_data_settings_can_be_searched() -> None:
         ),
         (
             "training.precision: {type: categorical, choices: [bf16, fp16]}",
-            [
-                f"'{each}' is refused: training.precision: {each} has an effect only with trainer_type: mixed_precision"
-                for each in ("bf16", "fp16")
-            ],
+            ["'fp16' is refused: training.precision: fp16 has an effect only with trainer_type: mixed_precision"],
         ),
     ],
 )  # fmt: skip

@@ -14,7 +14,7 @@ class StepSettings(Config):
     """`standard` computes in float32; `mixed_precision` multiplies matrices in a 16-bit type; `distributed` is `standard` in
     several processes, which torchrun starts."""
     precision: Literal["bf16", "fp16"] = "bf16"
-    """The 16-bit type of `mixed_precision`, without which it is refused: bf16 anywhere, fp16 (with a gradient scaler) on CUDA."""
+    """The 16-bit type of `mixed_precision`: bf16 anywhere, fp16 (with a gradient scaler) on CUDA."""
     batch_size: Annotated[int, Field(gt=0)] = 64
     """Examples that go through the model at once; of `distributed`, in all processes together."""
     gradient_clipping: Annotated[float, Field(gt=0)] | None = None
@@ -31,8 +31,8 @@ class StepSettings(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> "StepSettings":
-        if "precision" in self.model_fields_set and self.trainer_type != "mixed_precision":
-            raise ValueError(f"precision: {self.precision} has an effect only with trainer_type: mixed_precision")
+        if self.precision == "fp16" and self.trainer_type != "mixed_precision":
+            raise ValueError("precision: fp16 has an effect only with trainer_type: mixed_precision")
         if self.on_oom == "accumulate" and self.trainer_type == "distributed":
             raise ValueError(
                 "on_oom: accumulate is for one process; with trainer_type: distributed the others would wait for ever: lower "
